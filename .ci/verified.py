@@ -1,0 +1,39 @@
+"""Write into the book with which versions its notebooks were last executed and compared.
+
+`make verified` and the weekly workflow call this after nbval has passed over every chapter.
+"""
+
+import datetime
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+TARGET = Path(__file__).resolve().parents[1] / "book" / "verified.md"
+PACKAGES = [
+    "torch",
+    "einops",
+    "numpy",
+    "matplotlib",
+    "jupyter-book",
+    "nbval",
+    "timm",
+    "torchvision",
+    "transformers",
+    "vit-pytorch",
+]
+
+
+def table() -> str:
+    rows = [("Python", platform.python_version())]
+    # A local build's suffix (2.13.0+cpu) names no release that a reader could look for.
+    rows += [(name, version(name).split("+")[0]) for name in PACKAGES]
+    lines = [f"Last verified on {datetime.date.today():%Y-%m-%d}, with:", ""]
+    lines += ["| | version |", "|---|---|", *(f"| {name} | {number} |" for name, number in rows)]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    new = TARGET.with_suffix(".new")
+    new.write_text(table(), encoding="utf8")
+    new.replace(TARGET)
+    print(table())

@@ -1,0 +1,66 @@
+# Everything runs in an environment of its own, .venv, made with the machine's python3
+# (another: make PYTHON=python3.12 …). Nothing outside this folder is written.
+PYTHON ?= python3
+BIN := .venv/bin
+NB ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help book test lab notebooks lint format verified lock clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+book: _build/html/.built ## build the book into _build/html (the first time: a minute)
+	@printf '\nThe book is ready:\n  %s\n  file://%s\n' _build/html/index.html '$(CURDIR)/_build/html/index.html'
+
+test: book lint ## check everything: code, parity with other libraries, notebooks, pages
+	$(BIN)/python -m pytest --nbval --nbval-current-env tests book
+
+lab: .venv/.all ## open the chapters in JupyterLab
+	$(BIN)/python -m jupyterlab book
+
+notebooks: .venv/.all ## execute the chapters anew and store their outputs (one: NB=book/05_attention.ipynb)
+	$(BIN)/python .ci/notebooks.py $(NB)
+
+lint: .venv/.all ## find what ruff would write otherwise
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+format: .venv/.all ## let ruff write it
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+verified: .venv/.all ## execute the chapters, compare, and note in the book with which versions
+	$(BIN)/python -m pytest --nbval --nbval-current-env book
+	$(BIN)/python .ci/verified.py
+
+lock: .venv/.made ## resolve the exact versions anew, from pyproject.toml
+	$(BIN)/python .ci/lock.py
+
+clean: ## remove all that these commands have made
+	rm -rf _build .venv *.egg-info .pytest_cache .ruff_cache
+
+# The environment, in three steps. A stamp is younger than what it was made from.
+.venv/.made:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there: install Python 3.11, 3.12 or 3.13."; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.12 …")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make environments: install its venv module (Debian, Ubuntu: apt install python3-venv)."; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/.book: book/requirements.txt .venv/.made
+	$(BIN)/python -m pip install -r book/requirements.txt
+	@touch $@
+
+.venv/.all: requirements.txt pyproject.toml .venv/.book
+	$(BIN)/python -m pip install -r requirements.txt
+	@touch $@
+
+# The pages. Built from nothing, for it takes seconds, and a page that has lost its source must not
+# stay; every warning is an error.
+_build/html/.built: .venv/.book _config.yml _toc.yml $(shell find book -type f -not -path '*/.*')
+	rm -rf _build
+	$(BIN)/jupyter-book build . -n -W --keep-going
+	@touch $@

@@ -1,0 +1,209 @@
+"""The chapters are stored as `make notebooks` writes them, and nbval checks every cell of them.
+
+That the outputs are what the code prints is nbval's business; here is what nbval would overlook.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import notebooks
+import pytest
+import yaml
+from nbval.plugin import find_comment_markers, find_metadata_tags
+
+ROOT = notebooks.ROOT
+CHAPTERS = sorted((ROOT / "book").glob("**/*.ipynb"))
+
+
+def weak_cells(notebook) -> list[str]:
+    """The cells that nbval does not execute, or whose output it does not compare for no reason."""
+    found = []
+    for number, cell in notebooks.code_cells(notebook):
+        markers = dict([*find_metadata_tags(cell.metadata), *find_comment_markers(cell.source)])
+        if "skip" in markers:
+            found.append(f"code cell {number} is not executed")
+        elif markers.get("check") is True:
+            found.append(f"code cell {number} is marked for nbval's lax mode")
+        elif "check_exception" in markers:
+            found.append(f"code cell {number} may raise anything: catch what it shows")
+        elif markers.get("check") is False and not asserts(cell.source):
+            found.append(f"code cell {number}: its output is ignored, and it asserts nothing")
+    return found
+
+
+def asserts(source: str) -> bool:
+    """Whether the code holds an `assert`, or calls a function such as `assert_close`."""
+    return any(
+        isinstance(node, ast.Assert)
+        or (isinstance(node, ast.Call) and re.search(r"\bassert_\w+$", ast.unparse(node.func)))
+        for node in ast.walk(ast.parse(source))
+    )
+
+
+def stored_badly(path: Path) -> bool:
+    """Whether the file differs from what `make notebooks` would write for the same outputs."""
+    notebook = nbformat.read(path, as_version=4)
+    notebooks.normalise(notebook)
+    return nbformat.writes(notebook).rstrip("\n") != path.read_text(encoding="utf8").rstrip("\n")
+
+
+def nbval_arguments() -> list[str]:
+    """What the Makefile gives to pytest when all is tested."""
+    recipe = re.search(r"^test:.*\n\t.*-m pytest (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    return recipe[1].split()
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+class TestChapter:
+    def test_nbval_compares_every_cell_or_the_cell_asserts(self, path):
+        assert weak_cells(nbformat.read(path, as_version=4)) == []
+
+    def test_nothing_keeps_it_from_being_stored(self, path):
+        assert notebooks.complaints(nbformat.read(path, as_version=4)) == []
+
+    def test_the_first_cell_installs_the_package_from_the_book_s_address(self, path):
+        cell = nbformat.read(path, as_version=4).cells[0]
+        assert cell.source == notebooks.setup_source()
+        assert "remove-cell" in cell.metadata.tags
+
+    def test_it_is_stored_as_make_notebooks_writes_it(self, path):
+        assert not stored_badly(path), f"run: make notebooks NB={path.relative_to(ROOT)}"
+
+
+def test_the_table_of_contents_names_every_notebook():
+    assert sorted(notebooks.chapters()) == CHAPTERS
+
+
+def test_the_setup_cell_s_address_is_the_repository_of_the_configuration():
+    url = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))["repository"]["url"]
+    assert f"git+{url}" in notebooks.setup_source()
+
+
+def test_nbval_collects_every_code_cell_of_every_notebook():
+    arguments = nbval_arguments()
+    assert {"--nbval", "--nbval-current-env", "tests", "book"} == set(arguments)
+    arguments.remove("tests")
+    collected = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments, "--collect-only", "-q"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for path in CHAPTERS:
+        cells = notebooks.code_cells(nbformat.read(path, as_version=4))
+        lines = re.findall(rf"^{path.relative_to(ROOT).as_posix()}::", collected, re.M)
+        assert len(lines) == len(cells), f"{path.name}: {collected[-500:]}"
+
+
+# The checks themselves, on notebooks that should not pass them.
+
+
+def notebook_of(*sources: str, tags: list[str] | None = None, **metadata):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[-1].metadata = nbformat.from_dict({"tags": tags or [], **metadata})
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        notebook_of("# NBVAL_SKIP\nassert f()"),
+        notebook_of("f()", tags=["nbval-skip"]),
+        notebook_of("# NBVAL_CHECK_OUTPUT\nf()"),
+        notebook_of("f()", tags=["nbval-check-output"]),
+        notebook_of("# NBVAL_IGNORE_OUTPUT\nprint('assert')  # assert x"),
+        notebook_of("f()", tags=["nbval-ignore-output"]),
+        notebook_of("# PYTEST_VALIDATE_IGNORE_OUTPUT\nf()"),
+        notebook_of("f()", tags=["raises-exception"]),
+        notebook_of("# NBVAL_RAISES_EXCEPTION\nf()"),
+    ],
+    ids=lambda notebook: str(notebook.cells[0].metadata.tags or notebook.cells[0].source[:30]),
+)
+def test_a_cell_that_nbval_would_let_pass_is_found(bad):
+    assert len(weak_cells(bad)) == 1
+
+
+@pytest.mark.parametrize(
+    "source", ["assert 1 < time()", "torch.testing.assert_close(a, b)", "for x in y:\n    assert x"]
+)
+def test_an_ignored_output_is_fine_where_the_cell_asserts(source):
+    assert weak_cells(notebook_of("# NBVAL_IGNORE_OUTPUT\n" + source)) == []
+
+
+def test_a_figure_without_alt_text_is_found():
+    figure = nbformat.v4.new_output("display_data", {"image/png": "iVBO", "text/plain": "<Figure>"})
+    bad = notebook_of("setup()", "plot()")
+    bad.cells[1].outputs = [figure]
+    assert "alt text" in notebooks.complaints(bad)[0]
+    good = notebook_of("setup()", "plot()", mystnb={"image": {"alt": "A line that rises"}})
+    good.cells[1].outputs = [figure]
+    assert notebooks.complaints(good) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "complaint"),
+    [
+        (nbformat.v4.new_output("stream", name="stderr", text="UserWarning"), "stderr"),
+        (nbformat.v4.new_output("error", ename="ValueError", evalue="", traceback=[]), "error"),
+        (nbformat.v4.new_output("stream", text=f"{ROOT}/book"), "path of this machine"),
+        (nbformat.v4.new_output("display_data", {"text/html": f"<b>{ROOT}"}), "path of this"),
+    ],
+)
+def test_output_that_readers_should_not_see_is_found(output, complaint):
+    bad = notebook_of("setup()", "f()")
+    bad.cells[1].outputs = [output]
+    assert complaint in notebooks.complaints(bad)[0]
+
+
+def test_a_missing_package_is_found():
+    bad = notebook_of("setup()")
+    bad.cells[0].outputs = [nbformat.v4.new_output("stream", text="ERROR: pip")]
+    assert "pip install -e ." in notebooks.complaints(bad)[0]
+
+
+def spoil_id(notebook):
+    notebook.cells[0].id = "random"
+
+
+def spoil_count(notebook):
+    notebook.cells[0].execution_count = 7
+
+
+def spoil_kernel(notebook):
+    del notebook.metadata["kernelspec"]
+
+
+def spoil_widgets(notebook):
+    notebook.metadata["widgets"] = {"state": {}}
+
+
+def spoil_timing(notebook):
+    notebook.cells[0].metadata["execution"] = {"iopub.execute_input": "2026-01-01"}
+
+
+def spoil_version(notebook):
+    notebook.metadata["language_info"]["version"] = "3.12.1"
+
+
+@pytest.mark.parametrize(
+    "spoil", [spoil_id, spoil_count, spoil_kernel, spoil_widgets, spoil_timing, spoil_version]
+)
+def test_what_would_differ_from_run_to_run_is_found(spoil, tmp_path):
+    path = tmp_path / "chapter.ipynb"
+    notebook = notebook_of("print(1)", "print(1)")
+    notebooks.normalise(notebook)
+    nbformat.write(notebook, path)
+    assert not stored_badly(path)
+    spoil(notebook)
+    nbformat.write(notebook, path)
+    assert stored_badly(path)
+
+
+def test_cells_of_the_same_text_have_ids_of_their_own_that_do_not_change():
+    ids = notebooks.cell_ids(["x", "y", "x"])
+    assert len(set(ids)) == 3
+    assert notebooks.cell_ids(["x", "y", "x", "z"])[:3] == ids

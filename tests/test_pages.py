@@ -1,0 +1,205 @@
+"""The built pages in a browser: quiet, self-contained, readable, over http and by double-click."""
+
+import functools
+import http.server
+import shutil
+import threading
+from urllib.parse import unquote, urldefrag, urlparse
+
+import pytest
+import yaml
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from notebooks import ROOT
+from playwright.sync_api import sync_playwright
+
+HTML = ROOT / "_build" / "html"
+BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
+
+
+def sources():
+    """Every page's source, from the table of contents: page name -> file."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
+    names = [toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])]
+    return {name: next(ROOT.glob(f"{name}.*")) for name in names}
+
+
+SOURCES = sources()
+PAGES = [f"{name}.html" for name in SOURCES]
+ALL_PAGES = [*PAGES, "index.html", "search.html", "genindex.html"]
+
+each_page = pytest.mark.parametrize("name", ALL_PAGES)
+# How a page is opened, the system's colours, the width: every pair of them occurs.
+each_way = pytest.mark.parametrize(
+    ("scheme", "theme", "width"),
+    [
+        ("http", "light", 1280),
+        ("http", "dark", 360),
+        ("file", "light", 360),
+        ("file", "dark", 1280),
+    ],
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pages_are_built():
+    """Fails, and does not skip: pages that nobody has looked at are not checked pages."""
+    shared = [ROOT / "_config.yml", ROOT / "_toc.yml", *ROOT.glob("book/_*/*.*")]
+    for name, source in SOURCES.items():
+        page = HTML / f"{name}.html"
+        newest = max(path.stat().st_mtime for path in [source, *shared])
+        if not page.exists() or page.stat().st_mtime < newest:
+            pytest.fail(f"{page.relative_to(ROOT)} is missing or old: run `make book` first")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=path,
+                args=[
+                    "--no-sandbox",  # root in a container has none; only our own pages are opened
+                    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                ],
+            )
+        except Exception as error:
+            pytest.fail(f"no browser starts: run `playwright install chromium`\n{error}")
+        yield browser
+        browser.close()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def addresses():
+    """Where the book starts: served on loopback, and as a file."""
+    handler = functools.partial(QuietHandler, directory=HTML)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {"http": f"http://127.0.0.1:{server.server_port}", "file": HTML.as_uri()}
+        server.shutdown()
+
+
+OBSERVE = """async () => {
+    if (window.MathJax) await MathJax.startup.promise;
+    const all = (selector) => [...document.querySelectorAll(selector)];
+    const prose = document.body.cloneNode(true);
+    for (const e of prose.querySelectorAll("pre, code, script, mjx-container")) e.remove();
+    return {
+        theme: document.documentElement.dataset.theme,
+        width: document.documentElement.scrollWidth,
+        prose: prose.textContent,
+        equations: all(".math").length,
+        rendered: all(".math").filter((e) => e.querySelector("mjx-container")).length,
+        mistakes: all("mjx-merror").map((e) => e.textContent),
+        beginnings: all("mjx-container[display] > mjx-math").map((e) => e.getBoundingClientRect().x),
+        figures: all("article img").map((image) => ({
+            loaded: image.complete && image.naturalWidth > 0,
+            filter: getComputedStyle(image).filter,
+            background: getComputedStyle(image).backgroundColor,
+        })),
+    };
+}"""
+
+
+@pytest.fixture(scope="session")
+def look(browser, addresses):
+    """Open a page once, and tell what was seen: see OBSERVE, and `noise` and `axe`."""
+
+    @functools.cache
+    def look_once(name, scheme, theme, width):
+        noise = []
+        page = browser.new_page(
+            viewport={"width": width, "height": 800}, color_scheme=theme, reduced_motion="reduce"
+        )
+        page.on("console", lambda line: line.type == "error" and noise.append(line.text))
+        page.on("pageerror", lambda error: noise.append(str(error)))
+        page.on("response", lambda answer: noise.append(answer.url) if answer.status >= 400 else None)
+        page.on("request", lambda request: noise.append(request.url) if foreign(request) else None)
+        page.goto(f"{addresses[scheme]}/{name}")
+        if name == "index.html":
+            page.wait_for_url(f"**/{PAGES[0]}")  # it leads to the first page
+        seen = page.evaluate(OBSERVE)
+        # axe reads style sheets anew, which a page opened as a file may not.
+        seen["axe"] = Axe().run(page, options={"preload": False}).generate_report()
+        page.close()
+        return {**seen, "noise": noise}
+
+    def foreign(request):
+        return not request.url.startswith((*addresses.values(), "data:", "blob:"))
+
+    return look_once
+
+
+@each_page
+@each_way
+class TestPage:
+    def test_it_is_quiet_and_asks_no_other_host(self, look, name, scheme, theme, width):
+        assert look(name, scheme, theme, width)["noise"] == []
+
+    def test_it_has_the_reader_s_colours(self, look, name, scheme, theme, width):
+        seen = look(name, scheme, theme, width)
+        assert seen["theme"] == theme
+        for figure in seen["figures"]:  # the theme would dim them and put them on a white card
+            assert figure["filter"] == "none"
+            assert figure["background"] == "rgba(0, 0, 0, 0)"
+
+    def test_every_equation_is_rendered(self, look, name, scheme, theme, width):
+        seen = look(name, scheme, theme, width)
+        assert seen["rendered"] == seen["equations"]
+        assert seen["mistakes"] == []
+        assert not any(raw in seen["prose"] for raw in ["\\(", "\\[", "$$"])
+
+    def test_every_figure_is_loaded(self, look, name, scheme, theme, width):
+        assert all(figure["loaded"] for figure in look(name, scheme, theme, width)["figures"])
+
+    def test_it_fits_the_width(self, look, name, scheme, theme, width):
+        seen = look(name, scheme, theme, width)
+        assert seen["width"] <= width
+        # An equation that is too wide scrolls, and is seen from its beginning.
+        assert all(x >= 0 for x in seen["beginnings"])
+
+    def test_axe_finds_nothing(self, look, name, scheme, theme, width):
+        report = look(name, scheme, theme, width)["axe"]
+        assert report.startswith("Found 0 accessibility violations"), report
+
+
+@each_page
+def test_every_picture_has_a_description(name):
+    for image in read(name).find_all("img"):
+        assert image.get("alt", "").strip(), image
+
+
+@functools.cache
+def read(name):
+    return BeautifulSoup((HTML / name).read_text(encoding="utf8"), "html.parser")
+
+
+@functools.cache
+def anchors(name):
+    return {tag["id"] for tag in read(name).find_all(id=True)}
+
+
+@each_page
+def test_every_link_within_the_book_leads_somewhere(name):
+    for tag in read(name).find_all(["a", "link", "script", "img"]):
+        address = tag.get("href") or tag.get("src") or ""
+        if urlparse(address).scheme or address.startswith("//"):
+            continue
+        path, anchor = urldefrag(unquote(address))
+        target = ((HTML / name).parent / path.split("?")[0]).resolve() if path else HTML / name
+        assert target.exists(), address
+        if anchor and target.suffix == ".html":
+            assert anchor in anchors(target.relative_to(HTML).as_posix()), address
+
+
+def test_the_book_has_equations_figures_citations_and_a_colab_button():
+    """What the tests above look at is there."""
+    pages = [read(name) for name in PAGES]
+    for selector in [".math", "article img", ".citation", "a[href^='https://colab.research']"]:
+        assert any(page.select(selector) for page in pages), selector

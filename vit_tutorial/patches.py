@@ -1,0 +1,90 @@
+"""Pictures to patches and back: the first step of equation 1."""
+
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Read one number as a square: 16 -> (16, 16); (height, width) stays as it is."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"a size must be at least 1 x 1 pixels, got {height} x {width}")
+    return height, width
+
+
+def patch_grid(image_size: int | tuple[int, int], patch_size: int | tuple[int, int]):
+    """Count the patches of a picture as (rows, columns).
+
+    Raises ValueError where the patch does not divide the picture.
+    """
+    (height, width), (p1, p2) = pair(image_size), pair(patch_size)
+    if height % p1 or width % p2:
+        raise ValueError(
+            f"patches of {p1} x {p2} pixels do not tile a picture of {height} x {width}: "
+            f"the height must be a multiple of {p1} and the width a multiple of {p2}"
+        )
+    return height // p1, width // p2
+
+
+def patchify(images: Tensor, patch_size: int | tuple[int, int]) -> Tensor:
+    """Cut pictures into non-overlapping patches, row by row, and flatten each one.
+
+    Args:
+        images: (b, c, H, W), any dtype.
+        patch_size: pixels, one number or (height, width).
+
+    Returns:
+        (b, n, p1*p2*c) with n = (H/p1) * (W/p2); within a patch the channel runs fastest.
+
+    Raises ValueError where the patch does not divide the picture.
+    Source: section 3.1, x -> x_p.
+    """
+    if images.ndim != 4:
+        raise ValueError(f"pictures come as (b, c, H, W), got a shape of {tuple(images.shape)}")
+    p1, p2 = pair(patch_size)
+    patch_grid(images.shape[-2:], patch_size)
+    return rearrange(images, "b c (h p1) (w p2) -> b (h w) (p1 p2 c)", p1=p1, p2=p2)
+
+
+def unpatchify(patches: Tensor, grid: tuple[int, int], patch_size: int | tuple[int, int]) -> Tensor:
+    """Lay patches out as pictures again, the exact inverse of `patchify`.
+
+    Args:
+        patches: (b, n, p1*p2*c).
+        grid: (rows, columns) with rows * columns = n; n alone cannot tell 6 x 6 from 4 x 9.
+        patch_size: pixels, one number or (height, width).
+
+    Returns:
+        (b, c, H, W).
+
+    Raises ValueError where the grid or the patch does not fit.
+    """
+    if patches.ndim != 3:
+        raise ValueError(f"patches come as (b, n, p*p*c), got a shape of {tuple(patches.shape)}")
+    (rows, columns), (p1, p2) = grid, pair(patch_size)
+    n, length = patches.shape[1:]
+    if rows * columns != n:
+        raise ValueError(
+            f"a grid of {rows} x {columns} holds {rows * columns} patches, not the {n} given"
+        )
+    if length % (p1 * p2):
+        raise ValueError(
+            f"a patch of {p1} x {p2} pixels holds a multiple of {p1 * p2} numbers, not {length}"
+        )
+    return rearrange(
+        patches, "b (h w) (p1 p2 c) -> b c (h p1) (w p2)", h=rows, w=columns, p1=p1, p2=p2
+    )
+
+
+class Patchify(nn.Module):
+    """`patchify` as a layer without parameters."""
+
+    def __init__(self, patch_size: int | tuple[int, int]):
+        super().__init__()
+        self.patch_size = pair(patch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return patchify(images, self.patch_size)
+
+    def extra_repr(self) -> str:
+        return f"patch_size={self.patch_size}"

@@ -1,0 +1,40 @@
+"""The sizes that the paper and its official code name, in one table."""
+
+from vit_tutorial.vit import ViT
+
+# Table 1 of the paper has B, L and H; Ti and S are those of Touvron et al. (2021), as the official
+# code has them.
+SIZES = {
+    "Ti": {"dim": 192, "depth": 12, "heads": 3, "mlp_dim": 768},
+    "S": {"dim": 384, "depth": 12, "heads": 6, "mlp_dim": 1536},
+    "B": {"dim": 768, "depth": 12, "heads": 12, "mlp_dim": 3072},
+    "L": {"dim": 1024, "depth": 24, "heads": 16, "mlp_dim": 4096},
+    "H": {"dim": 1280, "depth": 32, "heads": 16, "mlp_dim": 5120},
+}
+VARIANTS = ("Ti/16", "S/32", "S/16", "B/32", "B/16", "B/8", "L/32", "L/16", "H/14")
+
+
+def create_vit(
+    variant: str, *, num_classes: int = 1000, image_size: int | tuple[int, int] = 224, **overrides
+) -> ViT:
+    """Build a ViT by its name in the paper, "B/16" for the base size on patches of 16 pixels.
+
+    Args:
+        variant: one of VARIANTS, "size/patch".
+        num_classes: length of the logits.
+        image_size: pixels, one number or (height, width).
+        overrides: any other argument of `ViT`.
+
+    Raises ValueError for a name that is not in the table.
+    Source: table 1 and section 4.1; queries, keys and values have a bias, D_h = D / heads.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"no variant {variant!r}; there are {', '.join(VARIANTS)}")
+    size, patch = variant.split("/")
+    arguments = {
+        **SIZES[size],
+        "dim_head": SIZES[size]["dim"] // SIZES[size]["heads"],
+        "patch_size": int(patch),
+        "qkv_bias": True,
+    }
+    return ViT(num_classes=num_classes, image_size=image_size, **(arguments | overrides))
