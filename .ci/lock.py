@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import tomllib
 import venv
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,12 +54,12 @@ def main() -> None:
     extras = project["optional-dependencies"]
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
-        subprocess.run([f"{folder}/bin/python", "-m", "pip", "install", "--quiet", "uv"], check=True)
-        uv = Path(folder) / "bin" / "uv"
+        bin_folder = Path(folder) / "bin"
+        subprocess.run([bin_folder / "pip", "install", "--quiet", "uv"], check=True)
+        uv = bin_folder / "uv"
         book = resolve(uv, extras["book"])
-        everything = resolve(
-            uv, [*project["dependencies"], *sum(extras.values(), []), *HELD, *book]
-        )
+        wanted = [*project["dependencies"], *chain(*extras.values()), *HELD, *book]
+        everything = resolve(uv, wanted)
     names = {line.split("==")[0] for line in book}
     rest = [line for line in everything if line.split("==")[0] not in names]
     write(ROOT / "book" / "requirements.txt", BOOK_HEADER + "\n".join(book) + "\n")

@@ -68,7 +68,7 @@ def complaints(notebook) -> list[str]:
         name = f"code cell {number} ({cell.source.strip().splitlines()[0]})"
         if has_figure(cell) and not alt_text(cell):
             found.append(
-                f'{name}: the figure has no alt text; write it into the cell\'s metadata: '
+                f"{name}: the figure has no alt text; write it into the cell's metadata: "
                 '"mystnb": {"image": {"alt": "…"}}'
             )
         for output in cell.outputs:
@@ -88,8 +88,7 @@ def texts(output) -> list[str]:
 
 
 def put_setup_first(notebook) -> None:
-    first = notebook.cells[0] if notebook.cells else None
-    if first is None or first.cell_type != "code" or "import vit_tutorial  # noqa" not in first.source:
+    if not notebook.cells or "import vit_tutorial  # noqa" not in notebook.cells[0].source:
         notebook.cells.insert(0, nbformat.v4.new_code_cell())
     notebook.cells[0].source = setup_source()
     notebook.cells[0].metadata["tags"] = ["remove-cell"]
@@ -118,7 +117,7 @@ def execute(notebook, folder: Path) -> None:
 
 
 def cell_ids(sources: list[str]) -> list[str]:
-    """An id for every cell that depends on its text alone, so that it stays when nothing changes."""
+    """An id for every cell, made from its text alone, so that it stays when nothing changes."""
     ids: list[str] = []
     for source in sources:
         repeat = 0

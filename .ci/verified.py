@@ -24,12 +24,11 @@ PACKAGES = [
 
 
 def table() -> str:
-    rows = [("Python", platform.python_version())]
+    rows = [("date", f"{datetime.date.today():%Y-%m-%d}"), ("Python", platform.python_version())]
     # A local build's suffix (2.13.0+cpu) names no release that a reader could look for.
     rows += [(name, version(name).split("+")[0]) for name in PACKAGES]
-    lines = [f"Last verified on {datetime.date.today():%Y-%m-%d}, with:", ""]
-    lines += ["| | version |", "|---|---|", *(f"| {name} | {number} |" for name, number in rows)]
-    return "\n".join(lines) + "\n"
+    lines = ["| | last verified with |", "|---|---|"]
+    return "\n".join(lines + [f"| {name} | {number} |" for name, number in rows]) + "\n"
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def declare_torchvision_operators():
     Returns the library that holds the declarations (they go with it), or None.
     """
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise

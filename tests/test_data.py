@@ -405,7 +405,7 @@ def fashion_from(monkeypatch, mirrors, folder, addresses):
 
 
 def files_in_cache():
-    return sorted(path.name for path in data.CACHE.rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(data.CACHE)) for path in data.CACHE.rglob("*"))
 
 
 FAULTS = {

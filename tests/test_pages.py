@@ -97,7 +97,7 @@ OBSERVE = """async () => {
         equations: all(".math").length,
         rendered: all(".math").filter((e) => e.querySelector("mjx-container")).length,
         mistakes: all("mjx-merror").map((e) => e.textContent),
-        beginnings: all("mjx-container[display] > mjx-math").map((e) => e.getBoundingClientRect().x),
+        starts: all("mjx-container[display] > mjx-math").map((e) => e.getBoundingClientRect().x),
         figures: all("article img").map((image) => ({
             loaded: image.complete && image.naturalWidth > 0,
             filter: getComputedStyle(image).filter,
@@ -117,10 +117,23 @@ def look(browser, addresses):
         page = browser.new_page(
             viewport={"width": width, "height": 800}, color_scheme=theme, reduced_motion="reduce"
         )
-        page.on("console", lambda line: line.type == "error" and noise.append(line.text))
+
+        def hear(line):
+            if line.type == "error":
+                noise.append(line.text)
+
+        def watch(request):
+            if not request.url.startswith((*addresses.values(), "data:", "blob:")):
+                noise.append(f"asks for {request.url}")
+
+        def check(response):
+            if response.status >= 400:
+                noise.append(f"{response.status}: {response.url}")
+
+        page.on("console", hear)
         page.on("pageerror", lambda error: noise.append(str(error)))
-        page.on("response", lambda answer: noise.append(answer.url) if answer.status >= 400 else None)
-        page.on("request", lambda request: noise.append(request.url) if foreign(request) else None)
+        page.on("request", watch)
+        page.on("response", check)
         page.goto(f"{addresses[scheme]}/{name}")
         if name == "index.html":
             page.wait_for_url(f"**/{PAGES[0]}")  # it leads to the first page
@@ -129,9 +142,6 @@ def look(browser, addresses):
         seen["axe"] = Axe().run(page, options={"preload": False}).generate_report()
         page.close()
         return {**seen, "noise": noise}
-
-    def foreign(request):
-        return not request.url.startswith((*addresses.values(), "data:", "blob:"))
 
     return look_once
 
@@ -162,7 +172,7 @@ class TestPage:
         seen = look(name, scheme, theme, width)
         assert seen["width"] <= width
         # An equation that is too wide scrolls, and is seen from its beginning.
-        assert all(x >= 0 for x in seen["beginnings"])
+        assert all(x >= 0 for x in seen["starts"])
 
     def test_axe_finds_nothing(self, look, name, scheme, theme, width):
         report = look(name, scheme, theme, width)["axe"]

@@ -126,7 +126,7 @@ def draw_architecture(image, patch_size: int, answer: str) -> Figure:
         row, column = divmod(index, columns)
         size, gap = 2.4 / columns, 0.3
         x, y = 5.3 + column * (size + gap), 11.8 - size - row * (size + gap / 2)
-        part = patches[index].reshape(patch_size, patch_size, -1)
+        part = np.asarray(patches[index]).reshape(patch_size, patch_size, -1)
         extent = (x, x + size, y, y + size)
         ax.imshow(part, extent=extent, cmap="gray", vmin=0, vmax=pixels.max())
         ax.text(x + size + 0.04, y + size / 2, str(index + 1), fontsize=9, va="center")

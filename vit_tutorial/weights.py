@@ -295,35 +295,39 @@ def convert(
     table, axes = READERS[reader]
     rows = nearest_spelling(table, state)
     for end in optional:
-        group = [ours for ours in rows if ours.endswith(end)]
-        if not any(name in state for ours in group for name in rows[ours]):
+        group = {ours: theirs for ours, theirs in rows.items() if ours.endswith(end)}
+        if not names_in(group) & state.keys():
             rows = {ours: theirs for ours, theirs in rows.items() if ours not in group}
+    if problem := difference(rows, state):
+        raise ValueError(f"{reader} cannot read these weights ({problem}). {advice(reader, state)}")
+    converted = {}
+    for ours, theirs in rows.items():
+        pattern = next((axes[end] for end in axes if ours.endswith(end)), None)
+        parts = [state[name].detach() for name in theirs]
+        try:
+            converted[ours] = torch.cat([rearrange(t, pattern) if pattern else t for t in parts])
+        except (EinopsError, RuntimeError) as error:
+            raise ValueError(f"{reader} cannot read {', '.join(theirs)}: {error}") from error
+    return converted
+
+
+def difference(rows: Mapping[str, list[str]], state: Mapping) -> str:
+    """Name the first few weights that keep a state dict from being what a table says, or ""."""
+    expected = names_in(rows)
     problems = {
         "missing": [name for theirs in rows.values() for name in theirs if name not in state],
-        "unknown": [name for name in state if name not in names_in(rows)],
+        "unknown": [name for name in state if name not in expected],
         "not floating-point numbers": [
             name
             for name, tensor in state.items()
             if not (isinstance(tensor, Tensor) and tensor.is_floating_point())
         ],
     }
-    if any(problems.values()):
-        listed = "; ".join(
-            f"{problem}: {', '.join(names[:3])}"
-            + (f" and {len(names) - 3} more" * (len(names) > 3))
-            for problem, names in problems.items()
-            if names
-        )
-        raise ValueError(f"{reader} cannot read these weights ({listed}). {advice(reader, state)}")
-    converted = {}
-    for ours, theirs in rows.items():
-        pattern = next((axes[end] for end in axes if ours.endswith(end)), None)
-        parts = [state[name] for name in theirs]
-        try:
-            converted[ours] = torch.cat([rearrange(t, pattern) if pattern else t for t in parts])
-        except (EinopsError, RuntimeError) as error:
-            raise ValueError(f"{reader} cannot read {', '.join(theirs)}: {error}") from error
-    return {ours: tensor.detach() for ours, tensor in converted.items()}
+    return "; ".join(
+        f"{problem}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if names[3:] else "")
+        for problem, names in problems.items()
+        if names
+    )
 
 
 def nearest_spelling(table: str, state: Mapping) -> dict[str, list[str]]:

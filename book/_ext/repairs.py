@@ -4,14 +4,11 @@
 def drop_thebe(app, pagename, templatename, context, doctree):
     """Leave out the scripts of thebe, a button that this book does not have.
 
-    Sphinx writes the one with THEBE_JS_URL twice (it takes `None` and `""`, the names of
-    a script without a file, for two scripts), and a page that declares a constant twice
-    throws.
+    Sphinx writes the one with THEBE_JS_URL twice (it takes `None` and `""`, the names of a script
+    without a file, for two scripts), and a page that declares a constant twice throws.
     """
     scripts = context["script_files"]
-    scripts[:] = [
-        s for s in scripts if "thebe" not in f"{s.filename} {s.attributes.get('body')}"
-    ]
+    scripts[:] = [s for s in scripts if "thebe" not in f"{s.filename} {s.attributes.get('body')}"]
 
 
 def list_the_references(app, pagename, templatename, context, doctree):
@@ -20,9 +17,7 @@ def list_the_references(app, pagename, templatename, context, doctree):
     docutils writes `doc-biblioentry`, a deprecated role that may not stand in a list.
     """
     if "body" in context:
-        context["body"] = context["body"].replace(
-            'role="doc-biblioentry"', 'role="listitem"'
-        )
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def setup(app):

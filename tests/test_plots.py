@@ -1,0 +1,109 @@
+"""Figures are legible on both backgrounds and show what they are given."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+
+from vit_tutorial import ViT, plots
+
+LIGHT, DARK = "#ffffff", "#121212"  # the theme's two page backgrounds
+
+
+@pytest.fixture(autouse=True)
+def own_style():
+    with mpl.rc_context({"backend": "agg"}):
+        plots.use_style()
+        yield
+    plt.close("all")
+
+
+def contrast(one, other):
+    """The contrast ratio of the Web Content Accessibility Guidelines, 1 to 21."""
+
+    def luminance(colour):
+        rgb = np.array(to_rgb(colour))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return linear @ (0.2126, 0.7152, 0.0722)
+
+    bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+@pytest.mark.parametrize("background", [LIGHT, DARK])
+@pytest.mark.parametrize("colour", [plots.INK, plots.ACCENT, plots.BLUE])
+def test_ink_is_legible_on_both_backgrounds(colour, background):
+    assert contrast(colour, background) >= 3  # what the guidelines ask of graphics
+
+
+def test_figures_have_no_background_of_their_own(tmp_path):
+    figure, ax = plt.subplots()
+    ax.plot([0, 1])
+    figure.savefig(tmp_path / "figure.png")
+    corner = plt.imread(tmp_path / "figure.png")[0, 0]
+    assert corner[3] == 0  # transparent
+
+
+def test_the_grid_has_a_line_between_any_two_patches_and_marks_the_selected_one():
+    _, ax = plt.subplots()
+    plots.show_patch_grid(ax, torch.rand(3, 28, 56), (4, 8), selected=8)
+    horizontal, vertical = (lines.get_segments() for lines in ax.collections)
+    assert [s[0, 1] for s in horizontal] == [4 * i - 0.5 for i in range(1, 7)]
+    assert [s[0, 0] for s in vertical] == [8 * i - 0.5 for i in range(1, 7)]
+    corners = {patch.get_xy() for patch in ax.patches}
+    assert corners == {(7.5, 3.5)}  # patch 8 of rows of 7: second row, second column
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (2, 28, 28), (1, 1, 28, 28)])
+def test_what_is_no_picture_is_refused(shape):
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match=r"\(1 or 3, H, W\), got"):
+        plots.show_picture(ax, torch.rand(shape))
+
+
+def test_signed_values_have_zero_in_the_middle_of_the_colours():
+    _, ax = plt.subplots()
+    plots.show_matrix(ax, [[-1.0, 0.5]], signed=True)
+    assert ax.images[0].get_clim() == (-1, 1)
+    assert ax.images[0].norm(0) == 0.5
+
+
+def test_attention_is_drawn_from_zero_in_cividis():
+    _, ax = plt.subplots()
+    plots.show_matrix(ax, [[0.2, 0.7]])
+    assert ax.images[0].get_clim() == (0, 0.7)
+    assert ax.images[0].get_cmap().name == "cividis"
+
+
+def test_the_architecture_shows_every_patch_of_the_picture():
+    picture = torch.rand(3, 12, 12)
+    (ax,) = plots.draw_architecture(picture, patch_size=4, answer="boot").axes
+    whole, *parts = [image.get_array() for image in ax.images]
+    np.testing.assert_array_equal(whole, picture.permute(1, 2, 0))
+    rows = [np.concatenate(parts[3 * i : 3 * i + 3], axis=1) for i in range(3)]
+    np.testing.assert_array_equal(np.concatenate(rows), whole)
+    assert "boot" in {text.get_text() for text in ax.texts}
+
+
+def test_equations_stand_beside_the_lines_that_name_them():
+    rows = plots.equations_beside_code().data.splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == ["1", "2", "3", "4"]
+    assert "`x = torch.cat((cls, x), dim=1)`" in rows[0]
+    assert rows[1].endswith("`x = attention(x) + x` |")
+    assert rows[2].endswith("`x = feed_forward(x) + x` |")
+    assert rows[3].endswith("`return self.mlp_head(x)` |")
+
+
+def test_an_equation_without_a_line_is_an_error(monkeypatch):
+    monkeypatch.setitem(plots.EQUATIONS, 9, "x = y")
+    with pytest.raises(ValueError, match=r"no line .* is marked '# eq\. 9'"):
+        plots.equations_beside_code()
+
+
+def test_a_listing_is_the_source_itself():
+    listing = plots.show_source(ViT.forward).data
+    assert "return self.classify(self.transformer(self.embed(images)))" in listing
+    assert listing.startswith("```python\n")
+    assert listing.endswith("\n```")
