@@ -19,7 +19,7 @@ test: book lint ## check everything: code, parity with other libraries, notebook
 	$(BIN)/python -m pytest --nbval --nbval-current-env tests book
 
 lab: .venv/.all ## open the chapters in JupyterLab
-	$(BIN)/python -m jupyterlab book
+	$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) book
 
 notebooks: .venv/.all ## execute the chapters anew and store their outputs (one: NB=book/05_attention.ipynb)
 	$(BIN)/python .ci/notebooks.py $(NB)

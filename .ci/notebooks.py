@@ -71,6 +71,8 @@ def complaints(notebook) -> list[str]:
                 f"{name}: the figure has no alt text; write it into the cell's metadata: "
                 '"mystnb": {"image": {"alt": "…"}}'
             )
+        if cell.source.rstrip().endswith(";"):
+            found.append(f"{name}: ends with `;`, which nbval does not honour; assign to `_`")
         for output in cell.outputs:
             if output.output_type == "error":
                 found.append(f"{name}: ends in an error: {output.ename}")

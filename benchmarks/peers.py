@@ -220,7 +220,8 @@ def table(records: list[dict]) -> str:
     first, medians = records[0], {name: statistics.median(t) for name, t in times.items()}
     step = "training step" if first["step"] == "train" else "forward"
     lines = [f"{first['setting']}, batch {first['batch']}, {first['kind']}, {step}"]
-    lines.append(" " * 21 + "ms  / products   peak MB   ours / it  95 % interval")
+    spread = "95 % interval" if len(times["ours"]) >= 6 else "range"
+    lines.append(" " * 21 + "ms  / products   peak MB   ours / it  " + spread)
     for name in sorted(medians, key=medians.get):
         line = f"{name:14}{1e3 * medians[name]:9.1f}{medians[name] / medians['products']:12.2f}"
         line += f"{peaks[name] / 1e6:10.0f}" if peaks[name] else " " * 10

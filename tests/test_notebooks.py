@@ -159,6 +159,10 @@ def test_output_that_readers_should_not_see_is_found(output, complaint):
     assert complaint in notebooks.complaints(bad)[0]
 
 
+def test_a_semicolon_that_should_hide_a_value_is_found():
+    assert "assign to `_`" in notebooks.complaints(notebook_of("setup()", "ax.legend();"))[0]
+
+
 def test_a_missing_package_is_found():
     bad = notebook_of("setup()")
     bad.cells[0].outputs = [nbformat.v4.new_output("stream", text="ERROR: pip")]

@@ -341,7 +341,7 @@ def test_an_empty_batch_gives_an_empty_answer():
     ("overrides", "message"),
     [
         ({"patch_size": 4}, "4 x 4.*6 x 8"),
-        ({"patch_size": 0}, "at least 1 x 1"),
+        ({"patch_size": 0}, "at least 1, .*got 0"),
         ({"pool": "max"}, '"cls" or "mean", got \'max\''),
         ({"position": "learned_1d"}, "none, learned, learned_2d, sincos_2d, got 'learned_1d'"),
         ({"position": "learned_2d", "dim": 9}, "even dim, got 9"),

@@ -53,5 +53,6 @@ def record_attention(vit: nn.Module) -> Iterator[list[Tensor]]:
     if missing:
         raise RuntimeError(
             f"layers {missing} of {len(layers)} did not run inside record_attention, so there is "
-            "no map of them; call the model inside the with block"
+            "no map of them; call the model itself inside the with block, not a function that "
+            "torch.compile has made of it"
         )

@@ -182,7 +182,7 @@ def load_photo(size: int = 224) -> Tensor:
     """Read the photograph that comes with matplotlib (Grace Hopper, 1984; public domain).
 
     size: pixels of the square that is returned, 448 or a number that divides it.
-    Returns uint8 (3, size, size): every (448 / size)-th pixel of the middle of the picture.
+    Returns uint8 (3, size, size): every (448 / size)-th pixel of a square around the face.
     Raises ValueError for any other size.
     """
     if size < 1 or 448 % size:

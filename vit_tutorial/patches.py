@@ -1,18 +1,27 @@
 """Pictures to patches and back: the first step of equation 1."""
 
+from numbers import Integral
+
 from einops import rearrange
 from torch import Tensor, nn
 
 
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Read one number as a square: 16 -> (16, 16); (height, width) stays as it is."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(f"a size must be at least 1 x 1 pixels, got {height} x {width}")
-    return height, width
+    """Read one number as a square: 16 -> (16, 16); (height, width) stays as it is.
+
+    Raises ValueError for anything but whole numbers of pixels, at least 1.
+    """
+    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, Integral) and side >= 1 for side in sides):
+        raise ValueError(
+            f"a size is one whole number of pixels, at least 1, or (height, width); got {size!r}"
+        )
+    return sides
 
 
-def patch_grid(image_size: int | tuple[int, int], patch_size: int | tuple[int, int]):
+def patch_grid(
+    image_size: int | tuple[int, int], patch_size: int | tuple[int, int]
+) -> tuple[int, int]:
     """Count the patches of a picture as (rows, columns).
 
     Raises ValueError where the patch does not divide the picture.

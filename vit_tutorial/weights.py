@@ -63,6 +63,7 @@ def load_model(path: str | os.PathLike) -> ViT:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
+            # clone: the tensors are windows into the file, and would change with it
             state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(

@@ -4,11 +4,15 @@
 def drop_thebe(app, pagename, templatename, context, doctree):
     """Leave out the scripts of thebe, a button that this book does not have.
 
-    Sphinx writes the one with THEBE_JS_URL twice (it takes `None` and `""`, the names of a script
-    without a file, for two scripts), and a page that declares a constant twice throws.
+    Sphinx writes the one with THEBE_JS_URL twice (the name of a script without a file
+    is first `None`, then `""`, so that it counts for two), and a page that declares a
+    constant twice throws.
     """
-    scripts = context["script_files"]
-    scripts[:] = [s for s in scripts if "thebe" not in f"{s.filename} {s.attributes.get('body')}"]
+    context["script_files"][:] = [
+        script
+        for script in context["script_files"]
+        if "thebe" not in f"{script.filename} {script.attributes.get('body')}"
+    ]
 
 
 def list_the_references(app, pagename, templatename, context, doctree):
@@ -16,8 +20,8 @@ def list_the_references(app, pagename, templatename, context, doctree):
 
     docutils writes `doc-biblioentry`, a deprecated role that may not stand in a list.
     """
-    if "body" in context:
-        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+    body = context.get("body", "")
+    context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def setup(app):
