@@ -24,11 +24,11 @@ PACKAGES = [
 
 
 def table() -> str:
-    rows = [("date", f"{datetime.date.today():%Y-%m-%d}"), ("Python", platform.python_version())]
+    rows = [(f"on {datetime.date.today():%Y-%m-%d}", "version"), ("---", "---")]
+    rows.append(("Python", platform.python_version()))
     # A local build's suffix (2.13.0+cpu) names no release that a reader could look for.
     rows += [(name, version(name).split("+")[0]) for name in PACKAGES]
-    lines = ["| | last verified with |", "|---|---|"]
-    return "\n".join(lines + [f"| {name} | {number} |" for name, number in rows]) + "\n"
+    return "".join(f"| {left} | {right} |\n" for left, right in rows)
 
 
 if __name__ == "__main__":

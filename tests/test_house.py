@@ -52,7 +52,7 @@ def test_pins_are_exact_and_mean_the_same_everywhere():
 def test_the_two_lists_share_nothing_and_building_needs_no_torch():
     assert not BOOK_PINS.keys() & REST_PINS.keys()
     assert "torch" not in BOOK_PINS
-    assert "-r book/requirements.txt\n-e .\n" in (ROOT / "requirements.txt").read_text()
+    assert "-r book/requirements.txt\n-e .\n" in (ROOT / "requirements.txt").read_text("utf8")
 
 
 def test_what_is_installed_is_what_is_pinned():
@@ -63,7 +63,7 @@ def test_what_is_installed_is_what_is_pinned():
 
 
 def test_commands_that_texts_name_are_in_the_makefile():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf8"), re.M))
     texts = [*ROOT.glob("*.md"), *ROOT.glob("book/*.md"), *ROOT.glob(".github/workflows/*.yml")]
     for path in [*texts, ROOT / ".ci" / "run"]:
         named = re.findall(r"(?:`|\brun: |^\s*)make ([a-z]+)", path.read_text("utf8"), re.M)

@@ -53,8 +53,8 @@ def stored_badly(path: Path) -> bool:
 
 def nbval_arguments() -> list[str]:
     """What the Makefile gives to pytest when all is tested."""
-    recipe = re.search(r"^test:.*\n\t.*-m pytest (.*)$", (ROOT / "Makefile").read_text(), re.M)
-    return recipe[1].split()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf8")
+    return re.search(r"^test:.*\n\t.*-m pytest (.*)$", makefile, re.M)[1].split()
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
