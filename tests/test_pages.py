@@ -97,7 +97,8 @@ OBSERVE = """async () => {
         prose: prose.textContent,
         equations: all(".math").length,
         rendered: all(".math").filter((e) => e.querySelector("mjx-container")).length,
-        mistakes: all("mjx-merror").map((e) => e.textContent),
+        // a command that MathJax does not know is not an error to it, but red
+        mistakes: all("mjx-merror, mjx-mtext[style*=red]").map((e) => e.outerHTML),
         starts: all("mjx-container[display] > mjx-math").map((e) => e.getBoundingClientRect().x),
         figures: all("article img").map((image) => ({
             loaded: image.complete && image.naturalWidth > 0,
