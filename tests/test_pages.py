@@ -72,6 +72,14 @@ def browser():
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        # index.html only leads on, and names no icon: browsers then try this one on their own.
+        if self.path == "/favicon.ico":
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
+
     def log_message(self, *args):
         pass
 
