@@ -47,6 +47,7 @@ def declare_torchvision_operators():
 
 
 TORCHVISION_LIBRARY = declare_torchvision_operators()
+torch.set_num_threads(1)  # the tests' tensors are so small that threads only wait for each other
 
 
 @pytest.fixture(autouse=True)
