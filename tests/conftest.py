@@ -50,6 +50,15 @@ TORCHVISION_LIBRARY = declare_torchvision_operators()
 torch.set_num_threads(1)  # the tests' tensors are so small that threads only wait for each other
 
 
+def randomise(model: torch.nn.Module, std: float = 0.2) -> torch.nn.Module:
+    """A fresh head is zero, and comparisons of zeros are empty: give every parameter a value."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            around = 1.0 if isinstance(module, torch.nn.LayerNorm) and name == "weight" else 0.0
+            torch.nn.init.normal_(parameter, around, std)
+    return model.eval()
+
+
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)

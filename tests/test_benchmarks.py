@@ -1,5 +1,6 @@
 """The benchmark's own machinery, at a size where a step takes milliseconds; no time is judged."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def test_a_model_of_another_size_is_not_compared(peers, monkeypatch):
     monkeypatch.setitem(peers.MODELS, "timm", without_qkv_bias)
     with pytest.raises(ValueError, match="not the same model"):
         next(peers.race("toy", "cpu", rounds=1, memory=False))
+
+
+def test_the_readme_quotes_the_recorded_run():
+    root = Path(__file__).parents[1]
+    recorded = (root / "benchmarks/results/cpu.txt").read_text("utf8")
+    readme = (root / "README.md").read_text("utf8")
+    quoted = re.findall(r"(\d\.\d{3}) \((\d\.\d{3} to \d\.\d{3})\)", readme)
+    assert len(quoted) == 16
+    for ratio, interval in quoted:
+        assert re.search(rf" {ratio}  {interval}$", recorded, re.M), f"{ratio} ({interval})"
 
 
 # Table of the sign test's 95 % interval for a median: ranks counted from 1.

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import randomise
 from torch import nn
 from vit_pytorch import vit as peer
 
@@ -17,15 +18,6 @@ BODY = {"dim": 8, "depth": 2, "heads": 2, "dim_head": 5, "mlp_dim": 12}
 
 def small_vit(**overrides) -> ViT:
     return ViT(**(SIZE | BODY | overrides))
-
-
-def randomise(model: nn.Module) -> nn.Module:
-    """A fresh head is zero, and comparisons of zeros are empty: give every parameter a value."""
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            around = 1.0 if isinstance(module, nn.LayerNorm) and name == "weight" else 0.0
-            nn.init.normal_(parameter, around, 0.4)
-    return model.eval()
 
 
 def test_the_stages_are_the_equations():

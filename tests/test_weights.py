@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import randomise
 from einops import rearrange
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -45,15 +46,6 @@ def name_of(value) -> str | None:
         height, width = value["image_size"]
         return f"{height}x{width}x{value['channels']}-dim{value['dim']}-heads{value['heads']}"
     return None
-
-
-def randomise(model: nn.Module) -> nn.Module:
-    """A fresh head is zero, and comparisons of zeros are empty: give every parameter a value."""
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            around = 1.0 if isinstance(module, nn.LayerNorm) and name == "weight" else 0.0
-            nn.init.normal_(parameter, around, 0.2)
-    return model.eval()
 
 
 def pictures(config: dict) -> torch.Tensor:
@@ -545,6 +537,7 @@ def test_a_file_without_positions_is_for_a_model_that_computes_them(tmp_path):
     np.savez(tmp_path / "model.npz", **arrays)
     vit = ViT(**SQUARE, qkv_bias=True, position="sincos_2d")
     vit.load_state_dict(from_npz(tmp_path / "model.npz"), strict=True)
+    torch.testing.assert_close(vit.cls_token, torch.from_numpy(arrays["cls"]))
 
 
 # Every reader
