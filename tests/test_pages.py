@@ -173,7 +173,7 @@ class TestPage:
         seen = look(name, scheme, theme, width)
         assert seen["rendered"] == seen["equations"]
         assert seen["mistakes"] == []
-        assert not any(raw in seen["prose"] for raw in ["\\(", "\\[", "$$"])
+        assert not any(raw in seen["prose"] for raw in ["\\(", "\\[", "$$", "$\\"])
 
     def test_every_figure_is_loaded(self, look, name, scheme, theme, width):
         assert all(figure["loaded"] for figure in look(name, scheme, theme, width)["figures"])

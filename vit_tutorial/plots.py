@@ -186,7 +186,7 @@ EQUATIONS = {
 def equations_beside_code() -> Markdown:
     """Lay equations 1 to 4 beside the lines of `vit.py` that name them in a comment."""
     source = "\n".join(map(inspect.getsource, (ViT.embed, Transformer.forward, ViT.classify)))
-    table = ["| | the paper | `vit.py` |", "|---|---|---|"]
+    table = ["| eq. | the paper | `vit.py` |", "|---|---|---|"]
     for number, equation in EQUATIONS.items():
         lines = re.findall(rf"^ *(.*?) +# eq\. {number}\b.*$", source, flags=re.MULTILINE)
         if not lines:
