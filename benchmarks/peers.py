@@ -108,8 +108,8 @@ class Products:
 def keep_freed_memory() -> None:
     """Have glibc keep what is freed, as PyTorch does on a GPU, rather than hand it back each time.
 
-    Handing memory back and faulting it in again took a tenth of a forward pass, and which model
-    paid for it hung on where its weights happened to lie. Elsewhere than on Linux: no effect.
+    Which model pays for handing memory back and faulting it in again hangs on where its weights
+    happen to lie. Elsewhere than on Linux: no effect.
     """
     if sys.platform == "linux" and hasattr(glibc := ctypes.CDLL(None), "mallopt"):
         trim_threshold, mmap_threshold = -1, -3  # the names' values in malloc.h
@@ -187,8 +187,8 @@ def line_up(label: str, device: str) -> dict[str, Model | Products]:
 def race(label: str, device: str, rounds: int, *, memory: bool = True):
     """Yield, for one setting, a record of every contestant, step and kind of execution.
 
-    On a CPU all are built anew every five rounds: where its weights happen to lie in memory makes
-    a model one or two per cent faster or slower for as long as it lives.
+    On a CPU all are built anew every five rounds: where its weights happen to lie in memory can
+    make a model faster or slower for as long as it lives.
     """
     setting = SETTINGS[label]
     at_a_time = 3 * rounds if device == "cuda" else 5
