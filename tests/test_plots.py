@@ -41,9 +41,10 @@ def test_ink_is_legible_on_both_backgrounds(colour, background):
 def test_figures_have_no_background_of_their_own(tmp_path):
     figure, ax = plt.subplots()
     ax.plot([0, 1])
-    figure.savefig(tmp_path / "figure.png")
-    corner = plt.imread(tmp_path / "figure.png")[0, 0]
-    assert corner[3] == 0  # transparent
+    figure.savefig(tmp_path / "figure.png", facecolor=figure.get_facecolor())  # as Jupyter does
+    alpha = plt.imread(tmp_path / "figure.png")[..., 3]
+    assert alpha[0, 0] == 0  # outside the axes
+    assert np.median(alpha) == 0  # and inside
 
 
 def test_the_grid_has_a_line_between_any_two_patches_and_marks_the_selected_one():
