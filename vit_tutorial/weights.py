@@ -21,40 +21,51 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from vit_tutorial.cnn import CNN
 from vit_tutorial.vit import ViT
 
+ARCHITECTURES = {"ViT": ViT, "CNN": CNN}  # what can be saved and loaded
 
-def save_model(vit: ViT, path: str | os.PathLike) -> None:
+
+def save_model(model: ViT | CNN, path: str | os.PathLike) -> None:
     """Write a model's weights and its `config` into one safetensors file.
 
     Until it is complete the file has another name, in the same folder.
 
-    Raises ValueError for anything but a ViT, for weights that its config would not build, and for
-    a config of more than strings, numbers, lists, tuples and dictionaries.
+    Raises ValueError for anything but a ViT or our CNN, for weights that its config would not
+    build, and for a config of more than strings, numbers, lists, tuples and dictionaries.
     """
-    if not isinstance(vit, ViT):
+    kind = type(model).__name__
+    if ARCHITECTURES.get(kind) is not type(model):
         raise ValueError(
-            f"save_model takes a ViT, not a {type(vit).__name__}; a wrapper holds it inside "
-            "(compiled._orig_mod, parallel.module)"
+            f"save_model takes a {' or a '.join(ARCHITECTURES)}, not a {kind}; a wrapper holds it "
+            "inside (compiled._orig_mod, parallel.module)"
         )
     path = Path(path)
-    known = inspect.signature(ViT).parameters
-    arguments = {name: value for name, value in vit.config.items() if name in known}
-    facts = {name: value for name, value in vit.config.items() if name not in known}
-    metadata = {"format": "pt", "arguments": to_json(arguments), "facts": to_json(facts)}
-    state = {name: tensor.contiguous() for name, tensor in vit.state_dict().items()}
+    known = inspect.signature(type(model)).parameters
+    arguments = {name: value for name, value in model.config.items() if name in known}
+    facts = {name: value for name, value in model.config.items() if name not in known}
+    metadata = {
+        "format": "pt",
+        "architecture": kind,
+        "arguments": to_json(arguments),
+        "facts": to_json(facts),
+    }
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     try:
         with torch.device("meta"):  # names and shapes, no memory
-            ViT(**arguments).load_state_dict(state, assign=True)
+            type(model)(**arguments).load_state_dict(state, assign=True)
     except RuntimeError as error:
-        raise ValueError(f"not written: this ViT is not what its config builds: {error}") from error
+        raise ValueError(
+            f"not written: this {kind} is not what its config builds: {error}"
+        ) from error
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         unfinished = Path(folder, path.name)
         unfinished.write_bytes(save(state, metadata))
         os.replace(unfinished, path)
 
 
-def load_model(path: str | os.PathLike) -> ViT:
+def load_model(path: str | os.PathLike) -> ViT | CNN:
     """Build the model that `save_model` wrote: in eval mode, on the CPU, in the dtype it had.
 
     Raises ValueError, naming the file and the keys, for a file that is damaged, was not written by
@@ -72,21 +83,22 @@ def load_model(path: str | os.PathLike) -> ViT:
         ) from error
     if "arguments" not in metadata:
         raise ValueError(
-            f"{path} was not written by save_model: it does not say which ViT to build. Read "
+            f"{path} was not written by save_model: it does not say which model to build. Read "
             "another library's file with safetensors.torch.load_file, then convert it with "
             "from_timm, from_torchvision or from_huggingface"
         )
     try:
         arguments, facts = (from_json(metadata.get(key, "{}")) for key in ("arguments", "facts"))
+        architecture = ARCHITECTURES[metadata.get("architecture", "ViT")]
         with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers as they were
-            vit = ViT(**arguments)
-        vit.load_state_dict(state, assign=True)
-        vit.config |= facts
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not hold the ViT that it describes: {error}") from error
-    if vit.position == "sincos_2d":  # computed, so not in the file
-        vit.pos_sincos = vit.pos_sincos.to(vit.mlp_head[1].weight)  # the dtype of the rest
-    return vit.eval()
+            model = architecture(**arguments)
+        model.load_state_dict(state, assign=True)
+        model.config |= facts
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold the model that it describes: {error}") from error
+    if isinstance(model, ViT) and model.position == "sincos_2d":  # computed, so not in the file
+        model.pos_sincos = model.pos_sincos.to(model.mlp_head[1].weight)  # the dtype of the rest
+    return model.eval()
 
 
 def to_json(value: object) -> str:

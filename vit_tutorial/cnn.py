@@ -1,0 +1,54 @@
+"""A small convolutional network: the ViT's opponent, with both of the properties that it lacks.
+
+A convolution looks at neighbours only (locality) and does the same everywhere, so that what is
+shifted in comes out shifted (translation equivariance): section 3.1 of the paper.
+"""
+
+from torch import Tensor, nn
+
+
+class CNN(nn.Module):
+    """Classify pictures with three stages of convolutions, each on half the resolution.
+
+    (b, c, H, W) -> (b, num_classes), for pictures of any size from 4 x 4 pixels.
+
+    Args:
+        num_classes, channels: of the labels and of the pictures.
+        widths: channels of the three stages.
+
+    `config` holds these arguments.
+    """
+
+    def __init__(
+        self, *, num_classes: int, channels: int = 3, widths: tuple[int, int, int] = (32, 64, 96)
+    ):
+        super().__init__()
+        self.config = {"num_classes": num_classes, "channels": channels, "widths": widths}
+        if len(widths) != 3 or min(num_classes, channels, *widths) < 1:
+            raise ValueError(
+                f"expected three widths, and all numbers at least 1, got {self.config}"
+            )
+        first, second, third = widths
+        self.stages = nn.Sequential(
+            convolution(channels, first),  # (b, first, H, W)
+            convolution(first, first),
+            nn.MaxPool2d(2),
+            convolution(first, second),  # (b, second, H/2, W/2)
+            convolution(second, second),
+            nn.MaxPool2d(2),
+            convolution(second, third),  # (b, third, H/4, W/4)
+            convolution(third, third),
+        )
+        self.head = nn.Linear(third, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.stages(images).mean(dim=(2, 3)))  # the mean of all places
+
+
+def convolution(channels_in: int, channels_out: int) -> nn.Sequential:
+    """3 x 3 pixels at a time, then batch normalisation (whose shift makes a bias superfluous)."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+    )

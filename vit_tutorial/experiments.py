@@ -1,0 +1,236 @@
+"""The experiments behind the book's comparisons: named, seeded, each run resumable by itself.
+
+`python -m vit_tutorial.experiments positions` trains every arm of the experiment with three seeds.
+An arm is a recipe that differs from another in one thing. Each run is a folder DIR/ARM-SEED, as
+`vit_tutorial.train` writes it; what is finished is not run again, what was interrupted goes on.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vit_tutorial.augment import shift
+from vit_tutorial.data import DATASETS
+from vit_tutorial.patches import patchify, unpatchify
+from vit_tutorial.train import FASHION_VIT, Recipe, evaluate, load_pictures, train, write_log
+from vit_tutorial.weights import load_model
+
+RUNS = Path(__file__).parent / "runs"  # the logs that the chapters plot
+
+SMALL_VIT = FASHION_VIT | {"dim": 48, "depth": 3, "heads": 3, "mlp_dim": 96}  # 60,730 parameters
+SMALL_CNN = {"num_classes": 10, "channels": 1, "widths": (16, 32, 55)}  # 60,309
+
+BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=30)
+# Nothing here may teach a model to bear shifts: that is what the two are compared in.
+PLAIN = replace(BASELINE, subset=None, validation=5_000, shift=0, drop_patches=0.0)
+PLAIN_CNN = replace(PLAIN, architecture="CNN", model=SMALL_CNN)
+EPOCHS = {500: 300, 2_000: 75, 10_000: 20, 55_000: 6}  # by the number of pictures trained on
+
+ARMS = {
+    "baseline": BASELINE,
+    "mean": replace(BASELINE, model=SMALL_VIT | {"pool": "mean"}),
+    "none": replace(BASELINE, model=SMALL_VIT | {"position": "none"}),
+    "learned_2d": replace(BASELINE, model=SMALL_VIT | {"position": "learned_2d"}),
+    "sincos_2d": replace(BASELINE, model=SMALL_VIT | {"position": "sincos_2d"}),
+    "no-augmentation": replace(BASELINE, flip=False, shift=0),
+    "erase": replace(BASELINE, erase=8),
+    "all-patches": replace(BASELINE, drop_patches=0.0),
+    "adamw": replace(BASELINE, matrix_lr=None),
+    "no-warm-up": replace(BASELINE, warm_up=0.0),
+    "no-smoothing": replace(BASELINE, label_smoothing=0.0),
+    "no-decay": replace(BASELINE, weight_decay=0.0),
+    "no-clipping": replace(BASELINE, clip=None),
+    **{f"vit-{n}": replace(PLAIN, train_on=n, epochs=e) for n, e in EPOCHS.items()},
+    **{f"cnn-{n}": replace(PLAIN_CNN, train_on=n, epochs=e) for n, e in EPOCHS.items()},
+}
+EXPERIMENTS = {
+    "class_token": ("baseline", "mean"),
+    "positions": ("baseline", "none", "learned_2d", "sincos_2d"),
+    "recipe": (
+        "baseline",
+        "no-augmentation",
+        "erase",
+        "all-patches",
+        "adamw",
+        "no-warm-up",
+        "no-smoothing",
+        "no-decay",
+        "no-clipping",
+    ),
+    "data_size": tuple(f"{model}-{n}" for n in EPOCHS for model in ("vit", "cnn")),
+    "robustness": ("vit-55000", "cnn-55000"),
+}
+SHIFTS = range(5)  # pixels, in each of four directions
+
+# Two-sided 95 % points of Student's t, by the number of differences (one more than the degrees of
+# freedom).
+STUDENT = {
+    2: 12.706,
+    3: 4.303,
+    4: 3.182,
+    5: 2.776,
+    6: 2.571,
+    7: 2.447,
+    8: 2.365,
+    9: 2.306,
+    10: 2.262,
+}
+
+
+def run_arm(arm: str, seed: int, recipe: Recipe, out: Path, device: str, command: str) -> str:
+    """Train one arm with one seed, unless that is done; go on where it stopped. A line to print."""
+    folder = out / f"{arm}-{seed}"
+    if is_finished(folder):
+        return f"{folder}: finished before"
+    if device == "cpu":
+        torch.set_num_threads(1)  # two runs of one thread each are faster than one run of two
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        _, records = train(recipe, folder, seed=seed, device=device, resume=True, command=command)
+    return f"{folder}: test accuracy {records[-1]['test_accuracy']:.2%}"
+
+
+def is_finished(folder: Path) -> bool:
+    return (folder / "log.jsonl").exists() and read_log(folder)[-1]["event"] == "test"
+
+
+def read_log(folder: str | os.PathLike) -> list[dict]:
+    """Read the records of a run, in the order in which they were written."""
+    text = Path(folder, "log.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def read_runs(arm: str, folder: str | os.PathLike = RUNS) -> list[list[dict]]:
+    """Read the logs of an arm's finished runs, in the order of their seeds.
+
+    Raises FileNotFoundError, with the command that would make them, where there are none.
+    """
+    runs = []
+    while is_finished(Path(folder, f"{arm}-{len(runs)}")):
+        runs.append(read_log(Path(folder, f"{arm}-{len(runs)}")))
+    if not runs:
+        names = [name for name, arms in EXPERIMENTS.items() if arm in arms] or EXPERIMENTS
+        raise FileNotFoundError(
+            f"no finished run of {arm!r} in {folder}: it comes from python -m "
+            f"vit_tutorial.experiments {' or '.join(names)}"
+        )
+    return runs
+
+
+def column(run: list[dict], key: str) -> list:
+    """Take one quantity from every epoch of a log: column(run, "validation_accuracy")."""
+    return [record[key] for record in run if record["event"] == "epoch"]
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float]:
+    """Compare two arms seed by seed: the mean of a - b, and the ends of its 95 % interval.
+
+    The interval is Student's, of the differences between runs with the same seed.
+    Raises ValueError unless there are as many of each, from 2 to 10.
+    """
+    if len(a) != len(b) or len(a) not in STUDENT:
+        raise ValueError(f"expected two to ten numbers, as many of each, got {len(a)} and {len(b)}")
+    differences = torch.tensor(a, dtype=torch.float64) - torch.tensor(b, dtype=torch.float64)
+    mean, half = differences.mean(), STUDENT[len(a)] * differences.std() / len(a) ** 0.5
+    return mean.item(), (mean - half).item(), (mean + half).item()
+
+
+def measure_robustness(folder: Path) -> list[dict]:
+    """Test a trained model on held-out pictures that are shifted, or whose patches are shuffled.
+
+    The same pictures that its epoch was chosen on; the test set is not read. Each shift is the mean
+    of four directions. Shuffling cuts 4 x 4 pixels, and each picture is shuffled in its own way.
+    """
+    start, model = read_log(folder)[0], load_model(folder / "model.safetensors")
+    recipe = Recipe(**start["recipe"])
+    _, _, images, labels = load_pictures(recipe)
+    data = DATASETS[recipe.dataset]
+
+    def accuracy(pictures: Tensor) -> float:
+        return round(evaluate(model, pictures, labels, data.mean, data.std)[1], 5)
+
+    records = []
+    for pixels in SHIFTS:
+        along, still = (torch.full((len(images),), value) for value in (pixels, 0))
+        moves = ((along, still), (-along, still), (still, along), (still, -along))
+        each = [accuracy(shift(images, down, right)) for down, right in moves]
+        records.append({"event": "shift", "pixels": pixels, "accuracy": sum(each) / 4})
+    patches = patchify(images, 4)  # (n, 49, 16)
+    random = torch.Generator().manual_seed(0)
+    order = torch.rand(patches.shape[:2], generator=random).argsort(dim=1)
+    shuffled = unpatchify(patches.take_along_dim(order[:, :, None], dim=1), (7, 7), 4)
+    records.append({"event": "shuffle", "accuracy": accuracy(shuffled)})
+    return records
+
+
+def sized(recipe: Recipe, size: str) -> Recipe:
+    """Fit a recipe to the time there is: "quick" to try it, "full" for all pictures on a GPU."""
+    if size == "quick":
+        return replace(recipe, subset=10_000, validation=1_000, train_on=500, epochs=2)
+    if size == "full":
+        return replace(recipe, subset=None, validation=5_000, epochs=2 * recipe.epochs)
+    return recipe
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train every arm of an experiment with several seeds."""
+    parser = argparse.ArgumentParser("python -m vit_tutorial.experiments", description=main.__doc__)
+    parser.add_argument("name", choices=EXPERIMENTS, nargs="+")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="default: runs"
+    )
+    parser.add_argument(
+        "--size",
+        choices=("quick", "book", "full"),
+        default="book",
+        help="quick: minutes in all, to see that it works; book, the default: what the book plots; "
+        "full: all pictures and twice the epochs, for a GPU",
+    )
+    parser.add_argument("--device", default="cpu", help="default: %(default)s")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), metavar="N", help="runs at a time on the CPU"
+    )
+    given = parser.parse_args(arguments)
+    # All arms with one seed before the next: a set that was interrupted still compares.
+    arms = dict.fromkeys(arm for name in given.name for arm in EXPERIMENTS[name])
+    runs = [(arm, seed) for seed in range(given.seeds) for arm in arms]
+    jobs = given.jobs if given.device == "cpu" else 1
+    command = f"python -m vit_tutorial.experiments {' '.join(given.name)} --size {given.size}"
+    try:
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            futures = [
+                pool.submit(
+                    run_arm,
+                    arm,
+                    seed,
+                    sized(ARMS[arm], given.size),
+                    given.out,
+                    given.device,
+                    command,
+                )
+                for arm, seed in runs
+            ]
+            for future in as_completed(futures):
+                print(future.result(), flush=True)
+        if "robustness" in given.name:
+            for arm, seed in runs:
+                if arm in EXPERIMENTS["robustness"]:
+                    folder = given.out / f"{arm}-{seed}"
+                    write_log(folder / "robustness.jsonl", measure_robustness(folder))
+                    print(f"{folder}: shifts and shuffling measured")
+    except (FloatingPointError, OSError, ValueError) as error:
+        sys.exit(f"{parser.prog}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,540 @@
+"""Training: a recipe, and one loop to be read from top to bottom.
+
+`python -m vit_tutorial.train --recipe quick --out DIR` trains on the CPU or on a GPU; started by
+`torchrun --standalone --nproc_per_node=N -m vit_tutorial.train …`, in N processes, on N GPUs if
+there are as many.
+
+In DIR it keeps `log.jsonl` (a line for the run, for every epoch and for the test), `checkpoint.pt`
+(all that --resume needs, written anew after every epoch) and, at the end, `model.safetensors`.
+"""
+
+import argparse
+import json
+import math
+import os
+import pickle
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from vit_tutorial.augment import random_erase, random_flip, random_shift
+from vit_tutorial.data import DATASETS, first_of_each_class, load_dataset, normalize
+from vit_tutorial.vit import ViT
+from vit_tutorial.weights import ARCHITECTURES, save_model
+
+FASHION_VIT = {  # the book's model: 205,962 parameters
+    "image_size": 28,
+    "patch_size": 4,
+    "num_classes": 10,
+    "dim": 64,
+    "depth": 6,
+    "heads": 4,
+    "dim_head": 16,
+    "mlp_dim": 128,
+    "channels": 1,
+    "qkv_bias": True,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides how a training run ends, but for its seed."""
+
+    model: dict = field(default_factory=FASHION_VIT.copy)  # the arguments of the architecture
+    architecture: str = "ViT"  # or "CNN"
+    dataset: str = "fashion_mnist"
+    subset: int | None = None  # pictures read of the training set; None: all
+    validation: int = 5_000  # of these, the last of each class, to choose on
+    train_on: int | None = None  # of the rest, the first of each class; None: all
+    epochs: int = 60
+    batch_size: int = 128
+    lr: float = 2e-3  # AdamW's, at its highest
+    matrix_lr: float | None = 0.02  # Muon's, for the blocks' matrices; None: AdamW's there too
+    weight_decay: float = 0.05  # on matrices only
+    warm_up: float = 0.05  # share of the steps in which the learning rate rises
+    label_smoothing: float = 0.05
+    clip: float | None = 1.0  # the longest gradient; None: any
+    flip: bool = True
+    shift: int = 2  # pixels, each way
+    erase: int = 0  # side of the blackened square, in pixels
+    drop_patches: float = 0.5  # share of the patches not shown at first; it falls to none
+
+
+RECIPES = {
+    "quick": Recipe(subset=10_000, validation=1_000, epochs=4),
+    "fashion": Recipe(),
+}
+
+
+class SomePatches(nn.Module):
+    """A ViT that is shown some of the patches: (b, c, H, W) and (b, kept) -> (b, classes).
+
+    Position embeddings are added first, so that a token still says where it comes from.
+    Source: PatchDropout (Liu et al., 2023).
+    """
+
+    def __init__(self, vit: ViT):
+        super().__init__()
+        self.vit = vit
+
+    def forward(self, images: Tensor, kept: Tensor) -> Tensor:
+        prefix = self.vit.num_prefix
+        tokens = self.vit.embed(images)  # (b, prefix + n, D)
+        patches = tokens[:, prefix:].take_along_dim(kept[:, :, None], dim=1)  # (b, kept, D)
+        tokens = torch.cat((tokens[:, :prefix], patches), dim=1)
+        return self.vit.classify(self.vit.transformer(tokens))
+
+
+def train(
+    recipe: Recipe,
+    out: str | os.PathLike,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    command: str | None = None,
+) -> tuple[nn.Module, list[dict]]:
+    """Train a model by a recipe, choose its best epoch on held-out pictures, and test it once.
+
+    Args:
+        out: folder for the log, the checkpoint and the trained model, as this module's head says.
+        seed: of the first weights, the order of the pictures, and all that is drawn on the way.
+        device: "cpu", "cuda", "mps", or "auto" for the best that is there.
+        resume: go on from the checkpoint in `out`, or begin where there is none. The numbers are
+            those of a run that was never stopped.
+        command: what the log is to name as the command that repeats the run.
+
+    Returns:
+        the model of the best epoch, in eval mode on the CPU, and the log's records.
+
+    Raises FileExistsError where `out` holds a run already, ValueError for a recipe that does not
+    fit or a checkpoint that is damaged or of another run, FloatingPointError where the loss is no
+    longer a number. The last good checkpoint always stays.
+    """
+    device, rank, world = find_device(device)
+    out = Path(out)
+    checkpoint = prepare_folder(out, resume)
+    images, labels, held_out, held_out_labels = (t.to(device) for t in load_pictures(recipe))
+    mean, std = DATASETS[recipe.dataset].mean, DATASETS[recipe.dataset].std
+    steps = len(images) // recipe.batch_size  # in each epoch another few pictures are left over
+    if steps == 0 or recipe.batch_size % world:
+        raise ValueError(
+            f"batch_size must be at most {len(images)}, the pictures to train on, and a multiple "
+            f"of {world}, the processes; got {recipe.batch_size}"
+        )
+
+    torch.manual_seed(seed)
+    model = ARCHITECTURES[recipe.architecture](**recipe.model).to(device)
+    optimizers = build_optimizers(model, recipe)
+    machine = describe_machine(device, world)
+    start = {
+        "event": "start",
+        "command": command,
+        "recipe": json.loads(json.dumps(asdict(recipe))),  # as it will be read back
+        "seed": seed,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "pictures": {"training": len(images), "validation": len(held_out)},
+        **machine,
+    }
+    records, best = [start], None
+    if checkpoint is not None:
+        check_same_run(checkpoint["records"][0], start, out)
+        model.load_state_dict(checkpoint["model"])
+        for optimizer, state in zip(optimizers, checkpoint["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        records, best = checkpoint["records"], checkpoint["best"]
+    first = sum(record["event"] == "epoch" for record in records)
+    if first:
+        records.append({"event": "resume", "after_epoch": first, **machine})
+
+    net = SomePatches(model) if recipe.drop_patches else model
+    if device.type == "cuda":
+        net = torch.compile(net)
+    if world > 1:
+        net = DistributedDataParallel(net)
+
+    for epoch in range(first, recipe.epochs):
+        net.train()
+        # What is drawn in an epoch comes from a seed of its own: to resume takes no more than that.
+        torch.manual_seed(100_000 * seed + epoch)
+        random = torch.Generator(device).manual_seed(100_000 * seed + epoch)
+        order = torch.randperm(len(images), generator=random, device=device)
+        totals = torch.zeros(2, device=device)  # loss and right answers, summed over the pictures
+        began = time.perf_counter()
+        bar = tqdm(
+            total=steps * recipe.batch_size,
+            desc=f"epoch {epoch + 1}/{recipe.epochs}",
+            unit=" images",
+            disable=True if rank else None,  # None: not where the output is no terminal
+        )
+        for step in range(steps):
+            done = (epoch + step / steps) / recipe.epochs  # of the whole run, from 0 to 1
+            set_learning_rates(optimizers, recipe, done)
+
+            # Drawn for the whole batch by every process: it is the same however many there are.
+            batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            x, y = augment(images[batch], recipe, random), labels[batch]
+            mine = slice(rank, None, world)
+            inputs = [normalize(x[mine], mean, std)]
+            if recipe.drop_patches:
+                inputs.append(draw_patches(model, len(batch), recipe, done, random)[mine])
+
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                logits = net(*inputs)
+            loss = F.cross_entropy(logits.float(), y[mine], label_smoothing=recipe.label_smoothing)
+            loss.backward()
+            if recipe.clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+
+            right = (logits.argmax(dim=1) == y[mine]).sum()
+            totals += torch.stack((loss.detach() * len(logits), right))
+            bar.update(recipe.batch_size)
+            if step % 20 == 0 and not bar.disable:  # to read a number makes a GPU wait
+                seen = bar.n / world
+                bar.set_postfix(loss=f"{totals[0] / seen:.3f}", accuracy=f"{totals[1] / seen:.1%}")
+        bar.close()
+
+        if world > 1:
+            dist.all_reduce(totals)
+        loss, accuracy = (totals / (steps * recipe.batch_size)).tolist()
+        seconds = time.perf_counter() - began
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is no longer a number in epoch {epoch + 1}; what {out} holds is of the "
+                f"epoch before. Lower learning rates (now lr={recipe.lr}, "
+                f"matrix_lr={recipe.matrix_lr}) or a smaller clip ({recipe.clip}) would help"
+            )
+        validation_loss, validation_accuracy, by_class = evaluate(
+            model, held_out, held_out_labels, mean, std
+        )
+        records.append(
+            {
+                "event": "epoch",
+                "epoch": epoch + 1,
+                "train_loss": round(loss, 5),
+                "train_accuracy": round(accuracy, 5),
+                "validation_loss": round(validation_loss, 5),
+                "validation_accuracy": round(validation_accuracy, 5),
+                "validation_by_class": [round(share, 4) for share in by_class],
+                "images_per_second": round(steps * recipe.batch_size / seconds),
+                "seconds": round(time.perf_counter() - began, 2),
+            }
+        )
+        if best is None or validation_accuracy > best["validation_accuracy"]:
+            best = {
+                "epoch": epoch + 1,
+                "validation_accuracy": validation_accuracy,
+                "model": {name: t.cpu().clone() for name, t in model.state_dict().items()},
+            }
+        if rank == 0:
+            checkpoint = {
+                "model": model.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                "best": best,
+                "records": records,
+            }
+            write_whole(out / "checkpoint.pt", partial(torch.save, checkpoint))
+            write_log(out / "log.jsonl", records)
+            print(
+                f"epoch {epoch + 1}/{recipe.epochs}: training loss {loss:.3f}, accuracy "
+                f"{accuracy:.2%}; held out {validation_loss:.3f}, {validation_accuracy:.2%}; "
+                f"{records[-1]['images_per_second']} images/s",
+                flush=True,
+            )
+
+    # The test set is read here, once, by the epoch that was best on the held-out pictures.
+    model.load_state_dict(best["model"])
+    test_images, test_labels = (t.to(device) for t in load_dataset(recipe.dataset, "test"))
+    test_loss, test_accuracy, _ = evaluate(model, test_images, test_labels, mean, std)
+    records.append(
+        {
+            "event": "test",
+            "epoch": best["epoch"],
+            "chosen_by": "validation_accuracy",
+            "test_loss": round(test_loss, 5),
+            "test_accuracy": round(test_accuracy, 5),
+        }
+    )
+    model = model.cpu().eval()
+    data = DATASETS[recipe.dataset]
+    model.config |= {
+        "dataset": recipe.dataset,
+        "class_names": data.class_names,
+        "mean": data.mean,
+        "std": data.std,
+    }
+    if rank == 0:
+        save_model(model, out / "model.safetensors")
+        write_log(out / "log.jsonl", records)
+        print(f"best on held-out pictures: epoch {best['epoch']}; test: {test_accuracy:.2%}")
+    if world > 1:
+        dist.barrier()
+    return model, records
+
+
+def load_pictures(recipe: Recipe) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Load what to train on and what to choose on: images, labels, held-out images and labels.
+
+    The last of each class are held out, so they are the same however many are trained on.
+    """
+    images, labels = load_dataset(recipe.dataset, "train", recipe.subset)
+    held_out = last_of_each_class(labels, recipe.validation)
+    kept, kept_labels = images[~held_out], labels[~held_out]
+    if recipe.train_on is not None:
+        if recipe.train_on % 10 or not 10 <= recipe.train_on <= len(kept):
+            raise ValueError(
+                f"train_on must be a multiple of 10 from 10 to {len(kept)}, got {recipe.train_on}"
+            )
+        kept, kept_labels = first_of_each_class(kept, kept_labels, recipe.train_on)
+    return kept, kept_labels, images[held_out], labels[held_out]
+
+
+def last_of_each_class(labels: Tensor, count: int) -> Tensor:
+    """Mark the last count/10 pictures of each of the 10 classes: a mask over the labels."""
+    if count % 10 or not 10 <= count < len(labels):
+        raise ValueError(
+            f"validation must be a multiple of 10 from 10 to {len(labels) - 10}, got {count}"
+        )
+    marked = torch.zeros(len(labels), dtype=torch.bool)
+    for number in range(10):
+        marked[(labels == number).nonzero()[-count // 10 :]] = True
+    return marked
+
+
+def augment(images: Tensor, recipe: Recipe, random: torch.Generator) -> Tensor:
+    """Change each picture of a batch as the recipe says: uint8 (b, c, H, W) stays."""
+    if recipe.flip:
+        images = random_flip(images, random)
+    if recipe.shift:
+        images = random_shift(images, recipe.shift, random)
+    if recipe.erase:
+        images = random_erase(images, recipe.erase, random)
+    return images
+
+
+def draw_patches(vit: ViT, b: int, recipe: Recipe, done: float, random: torch.Generator) -> Tensor:
+    """Choose which patches each picture shows, (b, kept), more of them as the run goes on."""
+    rows, columns = vit.grid
+    kept = rows * columns - round(recipe.drop_patches * (1 - done) * rows * columns)
+    order = torch.rand(b, rows * columns, generator=random, device=random.device).argsort(dim=1)
+    return order[:, :kept]
+
+
+def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Give each parameter its optimiser: Muon for the blocks' matrices, AdamW for all others.
+
+    Only matrices (and convolutions) decay: to pull a bias, a scale, the class token or a position
+    to zero has no use.
+    """
+    blocks, others, rest = [], [], []
+    for name, parameter in model.named_parameters():
+        weight = name.endswith(".weight") and parameter.ndim > 1
+        in_block = weight and name.startswith("transformer.") and recipe.matrix_lr is not None
+        (blocks if in_block else others if weight else rest).append(parameter)
+    optimizers = [
+        torch.optim.AdamW(
+            [{"params": others}, {"params": rest, "weight_decay": 0.0}],
+            lr=recipe.lr,
+            betas=(0.9, 0.98),
+            weight_decay=recipe.weight_decay,
+        )
+    ]
+    if blocks:
+        optimizers.append(
+            torch.optim.Muon(blocks, lr=recipe.matrix_lr, weight_decay=recipe.weight_decay)
+        )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["highest_lr"] = group["lr"]
+    return optimizers
+
+
+def set_learning_rates(
+    optimizers: list[torch.optim.Optimizer], recipe: Recipe, done: float
+) -> None:
+    """Set the learning rates for a moment of the run: done goes from 0 to 1."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["highest_lr"] * learning_rate(done, recipe.warm_up)
+
+
+def learning_rate(done: float, warm_up: float) -> float:
+    """Give the share of the highest learning rate: a straight rise, then half a cosine to zero."""
+    if done < warm_up:
+        return done / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, images: Tensor, labels: Tensor, mean: Sequence[float], std: Sequence[float]
+) -> tuple[float, float, list[float]]:
+    """Compute the mean cross-entropy, the accuracy, and that of each class, on uint8 pictures."""
+    model.eval()
+    logits = torch.cat([model(normalize(part, mean, std)) for part in images.split(500)])
+    right = (logits.argmax(dim=1) == labels).double()
+    by_class = [right[labels == number].mean().item() for number in range(logits.shape[1])]
+    return F.cross_entropy(logits, labels).item(), right.mean().item(), by_class
+
+
+def find_device(name: str) -> tuple[torch.device, int, int]:
+    """Find the device to train on, this process's rank and the number of processes.
+
+    Raises ValueError for a device that is not there.
+    """
+    there = ["cpu"]
+    if torch.backends.mps.is_available():
+        there.insert(0, "mps")
+    if torch.cuda.is_available():
+        there.insert(0, "cuda")
+    if name not in ("auto", *there):
+        raise ValueError(f"no device {name!r} here: there are {', '.join(there)}")
+    kind = there[0] if name == "auto" else name
+    world = int(os.environ.get("WORLD_SIZE", 1))  # torchrun's way to say how many
+    if world == 1:
+        return torch.device(kind), 0, 1
+    rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    if kind == "cuda":
+        if local_rank >= torch.cuda.device_count():
+            raise ValueError(
+                f"{local_rank + 1} processes on a machine with {torch.cuda.device_count()} GPUs: "
+                "give torchrun --nproc_per_node as many as there are GPUs"
+            )
+        torch.cuda.set_device(local_rank)
+        device = torch.device("cuda", local_rank)
+    else:
+        device = torch.device("cpu")
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    return device, rank, world
+
+
+def describe_machine(device: torch.device, world: int) -> dict:
+    """Say what the numbers of a log were made on."""
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        name = names[0] if names else name
+    return {
+        "hardware": {
+            "device": device.type,
+            "name": name,
+            "processes": world,
+            "threads": torch.get_num_threads(),
+        },
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+
+
+def prepare_folder(out: Path, resume: bool) -> dict | None:
+    """Make sure that `out` can be written, and read the checkpoint in it if it is to be resumed."""
+    path = out / "checkpoint.pt"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"cannot write into {out}: {error}. Give another folder to write to"
+        ) from error
+    if not path.exists():
+        return None
+    if not resume:
+        raise FileExistsError(
+            f"{out} holds a run already: resume it, or give another folder to write to"
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} is damaged or no checkpoint ({type(error).__name__}); remove it to begin anew"
+        ) from error
+
+
+def check_same_run(before: dict, now: dict, out: Path) -> None:
+    """Raise ValueError, with what differs, unless a checkpoint's recipe and seed are the same."""
+    before, now = ({**r["recipe"], "seed": r["seed"]} for r in (before, now))
+    different = [
+        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        raise ValueError(
+            f"{out} holds a run by another recipe ({'; '.join(different)}): resume it with the "
+            "same, or give another folder to write to"
+        )
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a file beside `path`, which then takes its place: never half of it."""
+    part = path.with_name(path.name + ".part")
+    write(part)
+    part.replace(path)
+
+
+def write_log(path: Path, records: list[dict]) -> None:
+    """Write the records as JSON lines, whole."""
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train a Vision Transformer on Fashion-MNIST, on a CPU or a GPU, with torchrun on many."""
+    parser = argparse.ArgumentParser("python -m vit_tutorial.train", description=main.__doc__)
+    parser.add_argument("--recipe", choices=RECIPES, default="quick", help="default: %(default)s")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, mps; auto, the default: the best there is"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="instead of the recipe's: "
+        + ", ".join(f"{name} {recipe.epochs}" for name, recipe in RECIPES.items()),
+    )
+    parser.add_argument("--resume", action="store_true", help="go on where the run in DIR stopped")
+    given = parser.parse_args(arguments)
+    recipe = RECIPES[given.recipe]
+    command = f"python -m vit_tutorial.train --recipe {given.recipe} --seed {given.seed}"
+    if given.epochs is not None:
+        recipe = replace(recipe, epochs=given.epochs)
+        command += f" --epochs {given.epochs}"
+    try:
+        train(
+            recipe,
+            given.out,
+            seed=given.seed,
+            device=given.device,
+            resume=given.resume,
+            command=command,
+        )
+    except (FloatingPointError, OSError, ValueError) as error:
+        sys.exit(f"{parser.prog}: {error}")
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
