@@ -30,11 +30,16 @@ RUNS = Path(__file__).parent / "runs"  # the logs that the chapters plot
 SMALL_VIT = FASHION_VIT | {"dim": 48, "depth": 3, "heads": 3, "mlp_dim": 96}  # 60,730 parameters
 SMALL_CNN = {"num_classes": 10, "channels": 1, "widths": (16, 32, 55)}  # 60,309
 
-BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=30)
+BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=20)
 # Nothing here may teach a model to bear shifts: that is what the two are compared in.
 PLAIN = replace(BASELINE, subset=None, validation=5_000, shift=0, drop_patches=0.0)
 PLAIN_CNN = replace(PLAIN, architecture="CNN", model=SMALL_CNN)
-EPOCHS = {500: 300, 2_000: 75, 10_000: 20, 55_000: 6}  # by the number of pictures trained on
+SIZES = {  # pictures trained on, and how often: the few are shown as often as the many, and more
+    500: {"epochs": 15, "repeats": 20},
+    2_000: {"epochs": 15, "repeats": 5},
+    10_000: {"epochs": 15},
+    55_000: {"epochs": 6},
+}
 
 ARMS = {
     "baseline": BASELINE,
@@ -50,8 +55,8 @@ ARMS = {
     "no-smoothing": replace(BASELINE, label_smoothing=0.0),
     "no-decay": replace(BASELINE, weight_decay=0.0),
     "no-clipping": replace(BASELINE, clip=None),
-    **{f"vit-{n}": replace(PLAIN, train_on=n, epochs=e) for n, e in EPOCHS.items()},
-    **{f"cnn-{n}": replace(PLAIN_CNN, train_on=n, epochs=e) for n, e in EPOCHS.items()},
+    **{f"vit-{n}": replace(PLAIN, train_on=n, **often) for n, often in SIZES.items()},
+    **{f"cnn-{n}": replace(PLAIN_CNN, train_on=n, **often) for n, often in SIZES.items()},
 }
 EXPERIMENTS = {
     "class_token": ("baseline", "mean"),
@@ -67,7 +72,7 @@ EXPERIMENTS = {
         "no-decay",
         "no-clipping",
     ),
-    "data_size": tuple(f"{model}-{n}" for n in EPOCHS for model in ("vit", "cnn")),
+    "data_size": tuple(f"{model}-{n}" for n in SIZES for model in ("vit", "cnn")),
     "robustness": ("vit-55000", "cnn-55000"),
 }
 SHIFTS = range(5)  # pixels, in each of four directions

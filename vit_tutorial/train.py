@@ -58,16 +58,17 @@ class Recipe:
     subset: int | None = None  # pictures read of the training set; None: all
     validation: int = 5_000  # of these, the last of each class, to choose on
     train_on: int | None = None  # of the rest, the first of each class; None: all
-    epochs: int = 60
-    batch_size: int = 128
-    lr: float = 2e-3  # AdamW's, at its highest
-    matrix_lr: float | None = 0.02  # Muon's, for the blocks' matrices; None: AdamW's there too
+    epochs: int = 45
+    repeats: int = 1  # times that an epoch goes through the pictures: more where they are few
+    batch_size: int = 64
+    lr: float = 5e-3  # AdamW's, at its highest
+    matrix_lr: float | None = 0.01  # Muon's, for the blocks' matrices; None: AdamW's there too
     weight_decay: float = 0.05  # on matrices only
     warm_up: float = 0.05  # share of the steps in which the learning rate rises
     label_smoothing: float = 0.05
     clip: float | None = 1.0  # the longest gradient; None: any
     flip: bool = True
-    shift: int = 2  # pixels, each way
+    shift: int = 1  # pixels, each way
     erase: int = 0  # side of the blackened square, in pixels
     drop_patches: float = 0.5  # share of the patches not shown at first; it falls to none
 
@@ -128,11 +129,11 @@ def train(
     checkpoint = prepare_folder(out, resume)
     images, labels, held_out, held_out_labels = (t.to(device) for t in load_pictures(recipe))
     mean, std = DATASETS[recipe.dataset].mean, DATASETS[recipe.dataset].std
-    steps = len(images) // recipe.batch_size  # in each epoch another few pictures are left over
+    steps = recipe.repeats * len(images) // recipe.batch_size  # a few pictures are left over
     if steps == 0 or recipe.batch_size % world:
         raise ValueError(
-            f"batch_size must be at most {len(images)}, the pictures to train on, and a multiple "
-            f"of {world}, the processes; got {recipe.batch_size}"
+            f"batch_size must be at most the pictures of an epoch ({recipe.repeats * len(images)}) "
+            f"and a multiple of the processes ({world}), got {recipe.batch_size}"
         )
 
     torch.manual_seed(seed)
@@ -170,7 +171,11 @@ def train(
         # What is drawn in an epoch comes from a seed of its own: to resume takes no more than that.
         torch.manual_seed(100_000 * seed + epoch)
         random = torch.Generator(device).manual_seed(100_000 * seed + epoch)
-        order = torch.randperm(len(images), generator=random, device=device)
+        passes = [
+            torch.randperm(len(images), generator=random, device=device)
+            for _ in range(recipe.repeats)
+        ]
+        order = torch.cat(passes)
         totals = torch.zeros(2, device=device)  # loss and right answers, summed over the pictures
         began = time.perf_counter()
         bar = tqdm(
