@@ -16,7 +16,7 @@ class CNN(nn.Module):
         num_classes, channels: of the labels and of the pictures.
         widths: channels of the three stages.
 
-    `config` holds these arguments.
+    `config` holds these arguments. Raises ValueError for numbers that do not fit.
     """
 
     def __init__(
@@ -42,6 +42,12 @@ class CNN(nn.Module):
         self.head = nn.Linear(third, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
+        channels = self.config["channels"]
+        if images.ndim != 4 or images.shape[1] != channels or min(images.shape[2:]) < 4:
+            raise ValueError(
+                f"this model reads pictures of shape (b, {channels}, H, W), of 4 x 4 pixels or "
+                f"more, got {tuple(images.shape)}"
+            )
         return self.head(self.stages(images).mean(dim=(2, 3)))  # the mean of all places
 
 
