@@ -1,6 +1,15 @@
 """The Vision Transformer, taken apart: the code that the book reads line by line."""
 
-from vit_tutorial.attention_maps import record_attention
+from vit_tutorial.attention_maps import (
+    attention_on_grid,
+    attention_relevance,
+    attention_rollout,
+    change_temperature,
+    layer_predictions,
+    mean_attention_distance,
+    record_attention,
+    switch_off_heads,
+)
 from vit_tutorial.patches import patchify, unpatchify
 from vit_tutorial.positions import resize_pos_embedding, sincos_2d
 from vit_tutorial.variants import create_vit
@@ -20,16 +29,23 @@ __all__ = [
     "PreNorm",
     "Transformer",
     "ViT",
+    "attention_on_grid",
+    "attention_relevance",
+    "attention_rollout",
+    "change_temperature",
     "create_vit",
     "from_huggingface",
     "from_npz",
     "from_timm",
     "from_torchvision",
+    "layer_predictions",
     "load_model",
+    "mean_attention_distance",
     "patchify",
     "record_attention",
     "resize_pos_embedding",
     "save_model",
     "sincos_2d",
+    "switch_off_heads",
     "unpatchify",
 ]
