@@ -1,6 +1,8 @@
 """The benchmark's own machinery, at a size where a step takes milliseconds; no time is judged."""
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,53 @@ def test_the_floor_counts_the_products_of_a_step(peers):
     layer = 10 * 16 * (48 + 16 + 24 + 24) + 2 * 2 * 2 * 5 * 5 * 8
     assert multiplications(floor.ahead) == patches + 2 * layer + head
     assert multiplications(floor.back) == patches + 2 * 2 * layer + 2 * head
+
+
+@pytest.fixture
+def training(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    import training
+
+    return training
+
+
+def test_both_training_loops_report_their_epochs(training, capfd):
+    import usual
+
+    recipe = replace(training.SHORT, train_on=100, validation=100, epochs=2)
+    ours = training.run(*training.contestants(recipe, "cpu")["ours"], "cpu", seed=0)
+    usual.train(recipe, "cpu", workers=0, seed=0)
+    theirs = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    for records in (ours, theirs):
+        assert [record["epoch"] for record in records] == [1, 2]
+        assert all(record["images_per_second"] > 0 for record in records)
+        assert all(0 <= record["validation_accuracy"] <= 1 for record in records)
+
+
+def test_all_but_the_recipes_own_rows_show_every_patch(training):
+    for name, (_, _, recipe) in training.contestants(training.FASHION, "cpu").items():
+        dropping = name.startswith("ours") and "every patch" not in name
+        assert recipe.drop_patches == (training.FASHION.drop_patches if dropping else 0), name
+
+
+def test_speeds_are_compared_within_a_round_with_the_faster_usual_loop(training):
+    speeds = {"ours": [300.0, 90.0], "usual, a": [100.0, 10.0], "usual, b": [50.0, 30.0]}
+    rows = {
+        line[:30].strip(): line[30:].split()
+        for line in training.speed_table(speeds).splitlines()[1:]
+    }
+    assert rows["ours"] == ["195", "3.00", "3.00", "to", "3.00"]
+    assert rows["usual, b"] == ["40", "0.75", "0.50", "to", "1.00"]
+
+
+def test_a_goal_is_met_in_the_first_epoch_that_reaches_it(training):
+    def run(*accuracies):
+        return [
+            {"epoch": i, "seconds": 10.0, "validation_accuracy": a}
+            for i, a in enumerate(accuracies, start=1)
+        ]
+
+    table = training.goal_table({"ours": run(0.8, 0.86, 0.84, 0.91), "usual": run(0.8, 0.85)})
+    ours, usual = table.splitlines()[1:]
+    assert re.findall(r"epoch \d, \d+ s|not reached", ours) == ["epoch 2, 20 s", "epoch 4, 40 s"]
+    assert re.findall(r"epoch \d, \d+ s|not reached", usual) == ["epoch 2, 20 s", "not reached"]
