@@ -60,7 +60,8 @@ clean: ## remove all that these commands have made
 
 # The pages. Built from nothing, for it takes seconds, and a page that has lost its source must not
 # stay; every warning is an error.
-_build/html/.built: .venv/.book _config.yml _toc.yml $(shell find book -type f -not -path '*/.*' -not -name '*.pyc')
+FIGURES := $(wildcard vit_tutorial/widgets/*.* vit_tutorial/assets/*.safetensors)
+_build/html/.built: .venv/.book _config.yml _toc.yml $(FIGURES) $(shell find book -type f -not -path '*/.*' -not -name '*.pyc')
 	rm -rf _build
 	$(BIN)/jupyter-book build . -n -W --keep-going
 	@touch $@

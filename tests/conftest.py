@@ -1,12 +1,15 @@
 """What every test starts from: no network, the same random numbers, libraries that import."""
 
 import os
+import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports Hugging Face's libraries
 
 import pytest
 import torch
+from playwright.sync_api import sync_playwright
 
+BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 TORCHVISION_OPERATORS = [
     "nms",
     "qnms",
@@ -62,3 +65,22 @@ def randomise(model: torch.nn.Module, std: float = 0.2) -> torch.nn.Module:
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One browser for all tests: two of them in one process get in each other's way."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=path,
+                args=[
+                    "--no-sandbox",  # root in a container has none; only our own pages are opened
+                    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                ],
+            )
+        except Exception as error:
+            pytest.fail(f"no browser starts: run `playwright install chromium`\n{error}")
+        yield browser
+        browser.close()

@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import shutil
 import threading
 from urllib.parse import unquote, urldefrag, urlparse
 
@@ -11,10 +10,8 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from notebooks import ROOT
-from playwright.sync_api import sync_playwright
 
 HTML = ROOT / "_build" / "html"
-BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 AXE = {"preload": False, "resultTypes": ["violations"]}  # do not load style sheets anew; be quick
 
 
@@ -46,29 +43,12 @@ each_way = pytest.mark.parametrize(
 def pages_are_built():
     """Fails, and does not skip: pages that nobody has looked at are not checked pages."""
     shared = [ROOT / "_config.yml", ROOT / "_toc.yml", *ROOT.glob("book/_*/*.*")]
+    shared += [*ROOT.glob("vit_tutorial/widgets/*.*"), *ROOT.glob("vit_tutorial/assets/*.safet*")]
     for name, source in SOURCES.items():
         page = HTML / f"{name}.html"
         newest = max(path.stat().st_mtime for path in [source, *shared])
         if not page.exists() or page.stat().st_mtime < newest:
             pytest.fail(f"{page.relative_to(ROOT)} is missing or old: run `make book` first")
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(
-                executable_path=path,
-                args=[
-                    "--no-sandbox",  # root in a container has none; only our own pages are opened
-                    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-                ],
-            )
-        except Exception as error:
-            pytest.fail(f"no browser starts: run `playwright install chromium`\n{error}")
-        yield browser
-        browser.close()
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):

@@ -108,3 +108,41 @@ def test_a_listing_is_the_source_itself():
     assert "return self.classify(self.transformer(self.embed(images)))" in listing
     assert listing.startswith("```python\n")
     assert listing.endswith("\n```")
+
+
+def run_of(*accuracies):
+    epochs = [{"event": "epoch", "validation_accuracy": a, "loss": 1 - a} for a in accuracies]
+    return [{"event": "start"}, *epochs, {"event": "test", "test_accuracy": 0.9}]
+
+
+def test_curves_show_the_mean_and_every_run_by_epoch():
+    _, ax = plt.subplots()
+    runs = {"cls": [run_of(0.25, 0.5), run_of(0.75, 1)], "mean": [run_of(0.5, 0.25)]}
+    plots.show_curves(ax, runs, "validation_accuracy", title="held out")
+    drawn = [(*line.get_xdata(), *line.get_ydata()) for line in ax.lines]
+    assert drawn[:3] == [(1, 2, 0.5, 0.75), (1, 2, 0.25, 0.5), (1, 2, 0.75, 1)]
+    assert drawn[3:] == [(1, 2, 0.5, 0.25)] * 2
+    cls, mean = ax.get_legend().legend_handles
+    assert cls.get_color() == ax.lines[1].get_color() == ax.lines[2].get_color()
+    assert cls.get_color() != mean.get_color()
+    assert cls.get_linestyle() != mean.get_linestyle()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cls", "mean"]
+    assert ax.get_title() == "held out"
+    assert ax.get_xlabel() == "epoch"
+    assert all(tick == round(tick) for tick in ax.get_xticks())
+
+
+@pytest.mark.parametrize(("key", "written"), [("validation_accuracy", "50%"), ("loss", "0.5")])
+def test_accuracies_are_drawn_in_percent_and_other_quantities_as_they_are(key, written):
+    figure, ax = plt.subplots()
+    plots.show_curves(ax, {"cls": [run_of(0, 1)]}, key)
+    ax.set_yticks([0.5])
+    figure.canvas.draw()
+    assert [label.get_text() for label in ax.get_yticklabels()] == [written]
+
+
+@pytest.mark.parametrize("runs", [[], [run_of(0.5), run_of(0.5, 0.6)]])
+def test_runs_that_have_no_mean_are_refused(runs):
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match="'cls' needs runs of one length"):
+        plots.show_curves(ax, {"cls": runs}, "validation_accuracy")

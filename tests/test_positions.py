@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from einops import rearrange
 from timm.layers import resample_abs_pos_embed
 from vit_pytorch.simple_vit import posemb_sincos_2d
 
@@ -183,3 +184,14 @@ def test_learned_2d_needs_an_even_dim():
 def test_sincos_needs_a_dim_that_it_can_divide():
     with pytest.raises(ValueError, match=r"multiple of 4, got 10"):
         small_vit("sincos_2d", dim=10)
+
+
+@pytest.mark.parametrize("new", [3, 5, 9])
+def test_a_single_column_is_resized_like_one_of_several(new):
+    column = torch.randn(1, 4, 6)
+    columns = rearrange(column.expand(3, 4, 6), "w h d -> 1 (h w) d")
+    resized = resize_pos_embedding(columns, (4, 3), (new, 3), num_prefix=0)
+    expected = rearrange(resized, "1 (h w) d -> w 1 h d", w=3)
+    found = resize_pos_embedding(column, (4, 1), (new, 1), num_prefix=0)
+    for each in expected:
+        torch.testing.assert_close(found, each, atol=1e-5, rtol=1e-5)

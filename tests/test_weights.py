@@ -6,6 +6,7 @@ import os
 import pickle
 import stat
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from vit_tutorial import (
     load_model,
     save_model,
 )
+from vit_tutorial.cnn import CNN
 from vit_tutorial.positions import POSITIONS
 
 SQUARE = {"image_size": (8, 8), "patch_size": (4, 4), "channels": 3, "num_classes": 5}
@@ -1072,3 +1074,79 @@ def test_arguments_that_build_no_vit_are_named(arguments, message, path):
     rewritten(path, arguments=arguments)
     with pytest.raises(ValueError, match=rf"(?s)model\.safetensors does not hold.*{message}"):
         load_model(path)
+
+
+# The CNN in a file of ours
+
+
+def small_cnn() -> CNN:
+    """With statistics that are not those of a fresh batch normalisation."""
+    cnn = randomise(CNN(num_classes=3, channels=2, widths=(3, 4, 6)))
+    for name, buffer in cnn.named_buffers():
+        if "running" in name:
+            buffer.uniform_(0.5, 1.5)
+        else:
+            buffer.fill_(7)  # batches seen
+    return cnn
+
+
+def test_a_saved_cnn_is_loaded_as_it_was(path):
+    cnn = small_cnn()
+    cnn.config |= {"mean": (0.5, 0.25), "class_names": ["a", "b", "c"]}
+    save_model(cnn.train(), path)
+    loaded = load_model(path)
+    assert isinstance(loaded, CNN)
+    assert loaded.config == cnn.config
+    assert loaded.config["widths"] == (3, 4, 6)  # no list
+    assert not loaded.training
+    assert_same_state(loaded.state_dict(), cnn.state_dict())
+    assert loaded.stages[0][1].num_batches_tracked.item() == 7
+    images = torch.randn(2, 2, 9, 8)
+    assert torch.equal(loaded(images), cnn.eval()(images))
+
+
+def test_the_file_says_which_architecture_it_holds(path):
+    for model, name in ((small_cnn(), "CNN"), (ViT(**SQUARE), "ViT")):
+        save_model(model, path)
+        with safe_open(path, framework="np") as file:
+            assert file.metadata()["architecture"] == name
+
+
+def test_a_file_that_names_no_architecture_holds_a_vit(path):
+    """As the first ones did."""
+    vit = randomise(ViT(**SQUARE))
+    save_model(vit, path)
+    with safe_open(path, framework="pt") as file:
+        metadata = {key: value for key, value in file.metadata().items() if key != "architecture"}
+    save_file(vit.state_dict(), path, metadata)
+    assert_same_state(load_model(path).state_dict(), vit.state_dict())
+
+
+def test_an_architecture_that_is_not_ours_is_named(path):
+    save_model(small_cnn(), path)
+    rewritten(path, architecture="MLP")
+    with pytest.raises(ValueError, match=r"model\.safetensors does not hold.*'MLP'"):
+        load_model(path)
+
+
+def test_a_cnn_under_the_name_of_a_vit_is_refused(path):
+    save_model(small_cnn(), path)
+    rewritten(path, architecture="ViT")
+    with pytest.raises(ValueError, match=r"model\.safetensors does not hold.*'widths'"):
+        load_model(path)
+
+
+def test_a_cnn_that_its_config_would_not_build_is_not_saved(path):
+    cnn = small_cnn()
+    cnn.head = nn.Linear(6, 10)
+    with pytest.raises(ValueError, match=r"(?s)this CNN is not what its config builds.*head\."):
+        save_model(cnn, path)
+    assert not list(path.parent.iterdir())
+
+
+def test_a_model_that_only_looks_like_ours_is_not_saved(path):
+    class CNN(nn.Module):
+        config: ClassVar = {}
+
+    with pytest.raises(ValueError, match="save_model takes a ViT or a CNN"):
+        save_model(CNN(), path)

@@ -12,6 +12,7 @@ from vit_tutorial.attention_maps import (
 )
 from vit_tutorial.patches import patchify, unpatchify
 from vit_tutorial.positions import resize_pos_embedding, sincos_2d
+from vit_tutorial.pretrained import load_pretrained
 from vit_tutorial.variants import create_vit
 from vit_tutorial.vit import Attention, FeedForward, PreNorm, Transformer, ViT
 from vit_tutorial.weights import (
@@ -40,6 +41,7 @@ __all__ = [
     "from_torchvision",
     "layer_predictions",
     "load_model",
+    "load_pretrained",
     "mean_attention_distance",
     "patchify",
     "record_attention",

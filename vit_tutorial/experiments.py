@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import torch
 from torch import Tensor
@@ -22,7 +23,16 @@ from torch import Tensor
 from vit_tutorial.augment import shift
 from vit_tutorial.data import DATASETS
 from vit_tutorial.patches import patchify, unpatchify
-from vit_tutorial.train import GREY_PICTURES, Recipe, evaluate, load_pictures, train, write_log
+from vit_tutorial.train import (
+    GREY_PICTURES,
+    Recipe,
+    as_logged,
+    check_same_run,
+    evaluate,
+    load_pictures,
+    train,
+    write_log,
+)
 from vit_tutorial.weights import load_model
 
 RUNS = Path(__file__).parent / "runs"  # the logs that the chapters plot
@@ -97,12 +107,24 @@ def run_arm(arm: str, seed: int, recipe: Recipe, out: Path, device: str, command
     """Train one arm with one seed, unless that is done; go on where it stopped. A line to print."""
     folder = out / f"{arm}-{seed}"
     if is_finished(folder):
+        now = {"recipe": as_logged(recipe), "seed": seed}
+        check_same_run(read_log(folder)[0], now, folder)
         return f"{folder}: finished before"
     if device == "cpu":
         torch.set_num_threads(1)  # two runs of one thread each are faster than one run of two
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         _, records = train(recipe, folder, seed=seed, device=device, resume=True, command=command)
     return f"{folder}: test accuracy {records[-1]['test_accuracy']:.2%}"
+
+
+def end_with_the_command() -> None:
+    """Let a worker not outlive a command that is killed: the next would write where it writes."""
+
+    def wait() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def is_finished(folder: Path) -> bool:
@@ -181,7 +203,8 @@ def measure_robustness(folder: Path) -> list[dict]:
 def sized(recipe: Recipe, size: str) -> Recipe:
     """Fit a recipe to the time there is: "quick" to try it, "full" for all pictures on a GPU."""
     if size == "quick":
-        return replace(recipe, subset=10_000, validation=1_000, train_on=500, epochs=2)
+        few = {"subset": 10_000, "validation": 1_000, "train_on": 500, "repeats": 1}
+        return replace(recipe, **few, epochs=2)
     if size == "full":
         return replace(recipe, subset=None, validation=5_000, epochs=2 * recipe.epochs)
     return recipe
@@ -207,35 +230,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--jobs", type=int, default=os.cpu_count(), metavar="N", help="runs at a time on the CPU"
     )
     given = parser.parse_args(arguments)
+    if min(given.seeds, given.jobs) < 1:
+        parser.error("--seeds and --jobs must be at least 1")
     # All arms with one seed before the next: a set that was interrupted still compares.
     arms = dict.fromkeys(arm for name in given.name for arm in EXPERIMENTS[name])
     runs = [(arm, seed) for seed in range(given.seeds) for arm in arms]
     jobs = given.jobs if given.device == "cpu" else 1
     command = f"python -m vit_tutorial.experiments {' '.join(given.name)} --size {given.size}"
-    try:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            futures = [
-                pool.submit(
-                    run_arm,
-                    arm,
-                    seed,
-                    sized(ARMS[arm], given.size),
-                    given.out,
-                    given.device,
-                    command,
-                )
-                for arm, seed in runs
-            ]
-            for future in as_completed(futures):
+    context, failed = get_context("spawn"), []
+    with ProcessPoolExecutor(jobs, context, initializer=end_with_the_command) as pool:
+        futures = {}
+        for arm, seed in runs:
+            recipe = sized(ARMS[arm], given.size)
+            future = pool.submit(run_arm, arm, seed, recipe, given.out, given.device, command)
+            futures[future] = f"{arm}-{seed}"
+        for future in as_completed(futures):
+            try:
                 print(future.result(), flush=True)
-        if "robustness" in given.name:
-            for arm, seed in runs:
-                if arm in EXPERIMENTS["robustness"]:
-                    folder = given.out / f"{arm}-{seed}"
-                    write_log(folder / "robustness.jsonl", measure_robustness(folder))
-                    print(f"{folder}: shifts and shuffling measured")
-    except (FloatingPointError, OSError, ValueError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+            except (FloatingPointError, OSError, ValueError) as error:  # the others go on
+                print(f"{futures[future]}: {error}", file=sys.stderr, flush=True)
+                failed.append(futures[future])
+    if failed:
+        names = ", ".join(sorted(failed))
+        sys.exit(f"{parser.prog}: {len(failed)} of {len(runs)} runs failed: {names}")
+    if "robustness" in given.name:
+        for arm, seed in runs:
+            if arm in EXPERIMENTS["robustness"]:
+                folder = given.out / f"{arm}-{seed}"
+                write_log(folder / "robustness.jsonl", measure_robustness(folder))
+                print(f"{folder}: shifts and shuffling measured")
 
 
 if __name__ == "__main__":

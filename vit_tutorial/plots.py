@@ -14,7 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from vit_tutorial.experiments import column
 from vit_tutorial.patches import pair, patch_grid, patchify
 from vit_tutorial.vit import Transformer, ViT
 
@@ -198,3 +200,34 @@ def equations_beside_code() -> Markdown:
 def show_source(thing) -> Markdown:
     """Print the source of a function or class as it stands, so that what is read is what runs."""
     return Markdown(f"```python\n{inspect.getsource(thing)}```")
+
+
+LINES = ("-", "--", ":", "-.")  # so that colour is not the only difference
+
+
+def show_curves(ax: Axes, runs: dict[str, list], key: str, *, title: str = "") -> None:
+    """Draw a quantity by epoch: for each label the mean of its runs, and every run thin behind it.
+
+    Args:
+        runs: {label: logs}, as `experiments.read_runs` gives them; a label's are equally long.
+        key: of an epoch's record, such as "validation_accuracy"; accuracies are drawn in percent.
+
+    Raises ValueError for a label without runs, or with runs of different lengths.
+    """
+    for number, (label, logs) in enumerate(runs.items()):
+        curves = [column(run, key) for run in logs]
+        lengths = {len(curve) for curve in curves}
+        if len(lengths) != 1:
+            raise ValueError(
+                f"{label!r} needs runs of one length to average, got {len(curves)} of "
+                f"{sorted(lengths)} epochs"
+            )
+        epochs = range(1, lengths.pop() + 1)
+        (mean,) = ax.plot(epochs, np.mean(curves, axis=0), LINES[number % 4], label=label)
+        for curve in curves:
+            ax.plot(epochs, curve, color=mean.get_color(), linewidth=0.8, alpha=0.5)
+    if key.endswith("accuracy"):
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="epoch", title=title)
+    ax.legend()

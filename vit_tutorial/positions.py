@@ -80,8 +80,10 @@ def resize_pos_embedding(
         return pos
     prefix, places = pos[:, :num_prefix], pos[:, num_prefix:]
     places = rearrange(places, "1 (h w) d -> 1 d h w", h=h)
-    places = F.interpolate(
-        places.float(), (new_h, new_w), mode="bicubic", antialias=True, align_corners=False
-    )
+    bicubic = {"mode": "bicubic", "antialias": True, "align_corners": False}
+    if new_w == 1:  # PyTorch 2.13 interpolates a single column wrongly, a single row rightly
+        places = F.interpolate(places.float().mT.contiguous(), (1, new_h), **bicubic).mT
+    else:
+        places = F.interpolate(places.float(), (new_h, new_w), **bicubic)
     places = rearrange(places, "1 d h w -> 1 (h w) d").to(pos.dtype)
     return torch.cat((prefix, places), dim=1)

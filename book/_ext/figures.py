@@ -1,0 +1,65 @@
+"""The interactive figures in the pages: their script, their style, their models.
+
+All of it is joined from the package's own files at every build, so no notebook holds a
+copy. The package itself is not imported: it needs PyTorch, and building does not.
+"""
+
+import importlib.util
+import re
+from pathlib import Path
+
+from sphinx.errors import ExtensionError
+
+PACKAGE = Path(__file__).resolve().parents[2] / "vit_tutorial"
+
+
+def read_module(name):
+    """Load one of the package's files that need nothing but the standard library."""
+    spec = importlib.util.spec_from_file_location(
+        name, PACKAGE / "widgets" / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_scripts(app):
+    """Put what brings figures to life beside the theme's files."""
+    if app.builder.format != "html":
+        return
+    bundle = read_module("bundle")
+    folder = Path(app.outdir, "_static")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "figures.js").write_text(bundle.page_script(), "utf8")
+    (folder / "figures.css").write_text(bundle.style_sheet(), "utf8")
+
+
+def add_to_page(app, pagename, templatename, context, doctree):
+    """Let a page with figures load them, and write the models that they name."""
+    body = context.get("body", "")
+    if app.builder.format != "html" or "data-figure=" not in body:
+        return
+    app.add_js_file("figures.js", loading_method="defer")
+    app.add_css_file("figures.css")
+    for name in sorted(set(re.findall(r'data-vit="([\w-]+)"', body))):
+        write_model(Path(app.outdir, "_static", "models", f"{name}.js"), name, pagename)
+
+
+def write_model(path, name, pagename):
+    checkpoint = PACKAGE / "assets" / f"{name}.safetensors"
+    if not checkpoint.exists():
+        raise ExtensionError(
+            f"{pagename}: a figure asks for {checkpoint.name}, which is not there"
+        )
+    if path.exists() and path.stat().st_mtime > checkpoint.stat().st_mtime:
+        return
+    quantise = read_module("quantise")
+    payload = quantise.quantise(*quantise.read_checkpoint(checkpoint))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(quantise.model_script(name, payload), "utf8")
+
+
+def setup(app):
+    app.connect("builder-inited", write_scripts)
+    app.connect("html-page-context", add_to_page)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

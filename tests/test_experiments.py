@@ -1,0 +1,466 @@
+"""The experiments: what each arm changes, sets that were interrupted, what is made of the logs."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from concurrent.futures import Future
+from dataclasses import asdict, replace
+from functools import cache
+
+import pytest
+import torch
+from conftest import randomise
+
+from vit_tutorial import ViT, experiments, load_model, save_model
+from vit_tutorial.cnn import CNN
+from vit_tutorial.data import load_dataset
+from vit_tutorial.experiments import (
+    ARMS,
+    BASELINE,
+    EXPERIMENTS,
+    RUNS,
+    SMALL_CNN,
+    SMALL_VIT,
+    STUDENT,
+)
+from vit_tutorial.train import RECIPES, Recipe, load_pictures
+
+MODEL = {"image_size": 28, "patch_size": 7, "num_classes": 10, "channels": 1, "dim_head": 8}
+MODEL |= {"dim": 16, "depth": 1, "heads": 2, "mlp_dim": 16}
+TINY = Recipe(model=MODEL, subset=300, validation=100, epochs=2, batch_size=20)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_test_pictures():
+    """What trains in this process is tested on a tenth of the test set, read once for all."""
+
+    @cache
+    def load(name, split, subset=None):
+        return load_dataset(name, split, 1_000 if split == "test" else subset)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vit_tutorial.train.load_dataset", load)
+        yield
+
+
+# The arms
+
+
+def flat(recipe: Recipe) -> dict:
+    """Every field, those of the model as "model.dim"; what a ViT does unless it is told."""
+    fields = asdict(recipe)
+    model = fields.pop("model")
+    if recipe.architecture == "ViT":
+        model = {"pool": "cls", "position": "learned"} | model
+    return fields | {f"model.{name}": value for name, value in model.items()}
+
+
+def difference(a: Recipe, b: Recipe) -> dict:
+    a, b = flat(a), flat(b)
+    return {name: b.get(name) for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
+
+
+CHANGES = {  # arm: what of the baseline it changes, and to what
+    "baseline": {},
+    "mean": {"model.pool": "mean"},
+    "none": {"model.position": "none"},
+    "learned_2d": {"model.position": "learned_2d"},
+    "sincos_2d": {"model.position": "sincos_2d"},
+    "no-augmentation": {"flip": False, "shift": 0},
+    "erase": {"erase": 8},
+    "all-patches": {"drop_patches": 0.0},
+    "adamw": {"matrix_lr": None},
+    "no-warm-up": {"warm_up": 0.0},
+    "no-smoothing": {"label_smoothing": 0.0},
+    "no-decay": {"weight_decay": 0.0},
+    "no-clipping": {"clip": None},
+}
+COUNTS = (500, 2_000, 10_000, 55_000)
+
+
+@pytest.mark.parametrize("arm", CHANGES)
+def test_an_arm_changes_what_its_name_says_and_nothing_else(arm):
+    assert difference(BASELINE, ARMS[arm]) == CHANGES[arm]
+
+
+def test_the_baseline_has_what_the_arms_take_away():
+    assert BASELINE.flip
+    assert BASELINE.shift
+    assert BASELINE.clip is not None
+    assert BASELINE.subset == 10_000  # what is bundled
+    without = (BASELINE.drop_patches, BASELINE.matrix_lr, BASELINE.warm_up, BASELINE.weight_decay)
+    assert all(without)
+
+
+@pytest.mark.parametrize("n", COUNTS)
+def test_sizes_differ_in_the_pictures_and_how_often_they_are_shown(n):
+    vit, cnn = ARMS[f"vit-{n}"], ARMS[f"cnn-{n}"]
+    often = {"epochs", "repeats"}
+    assert vit.train_on == n
+    assert difference(ARMS["vit-55000"], vit).keys() <= {"train_on"} | often
+    models = {f"model.{name}" for name in {**SMALL_VIT, **SMALL_CNN, "pool": 0, "position": 0}}
+    assert difference(vit, cnn).keys() <= {"architecture"} | models
+    assert (vit.architecture, vit.model) == ("ViT", SMALL_VIT)
+    assert (cnn.architecture, cnn.model) == ("CNN", SMALL_CNN)
+    assert vit.validation == 5_000
+    assert vit.shift == 0  # or the ViT would have been taught to bear what it is tested on
+    assert vit.drop_patches == 0
+
+
+def test_every_arm_belongs_to_an_experiment_and_the_other_way_round():
+    assert {arm for arms in EXPERIMENTS.values() for arm in arms} == set(ARMS)
+    assert set(ARMS) == {*CHANGES, *(f"{model}-{n}" for model in ("vit", "cnn") for n in COUNTS)}
+    assert EXPERIMENTS["class_token"] == ("baseline", "mean")
+    positions = {ARMS[arm].model.get("position", "learned") for arm in EXPERIMENTS["positions"]}
+    assert positions == {"none", "learned", "learned_2d", "sincos_2d"}
+    assert all(len(arms) == len(set(arms)) >= 2 for arms in EXPERIMENTS.values())
+
+
+def test_the_opponents_are_of_a_size():
+    vit, cnn = (
+        sum(p.numel() for p in model.parameters()) for model in (ViT(**SMALL_VIT), CNN(**SMALL_CNN))
+    )
+    assert abs(vit - cnn) < 0.02 * min(vit, cnn)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_size_of_a_run_fits(arm):
+    quick, book, full = (experiments.sized(ARMS[arm], size) for size in ("quick", "book", "full"))
+    assert book == ARMS[arm]
+    assert quick.epochs * quick.train_on * quick.repeats <= 1_000
+    assert quick.subset == 10_000
+    assert quick.train_on <= 9_000
+    assert difference(book, full).keys() == {"epochs"} | (
+        set() if book.subset is None else {"subset", "validation"}
+    )
+    assert full.epochs == 2 * book.epochs
+    assert full.subset is None
+
+
+# Runs
+
+
+def test_a_set_that_was_interrupted_goes_on(tmp_path):
+    for arm, seed in (("a", 0), ("a", 1)):
+        line = experiments.run_arm(arm, seed, TINY, tmp_path, "cpu", "command")
+        records = experiments.read_log(tmp_path / f"{arm}-{seed}")
+        assert line == f"{tmp_path / arm}-{seed}: test accuracy {records[-1]['test_accuracy']:.2%}"
+        assert records[0]["command"] == "command"
+        assert records[0]["seed"] == seed
+    half = tmp_path / "a-2"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vit_tutorial.train.write_log", stop)
+        with pytest.raises(KeyboardInterrupt):
+            experiments.run_arm("a", 2, TINY, tmp_path, "cpu", "command")
+    assert experiments.is_finished(tmp_path / "a-0")
+    assert not experiments.is_finished(half)
+    assert not experiments.is_finished(tmp_path / "a-3")
+    before = [(path, path.stat().st_mtime_ns) for path in tmp_path.glob("a-[01]/*")]
+    assert len(before) == 6
+    for seed in range(3):
+        line = experiments.run_arm("a", seed, TINY, tmp_path, "cpu", "command")
+        assert ("finished before" in line) == (seed < 2)
+    assert [(path, path.stat().st_mtime_ns) for path in tmp_path.glob("a-[01]/*")] == before
+    events = [record["event"] for record in experiments.read_log(half)]
+    assert events == ["start", "epoch", "resume", "epoch", "test"]
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_finished_run_of_another_recipe_is_not_taken_for_this_one(tmp_path):
+    experiments.run_arm("a", 0, TINY, tmp_path, "cpu", "command")
+    other = replace(TINY, label_smoothing=0.0)
+    with pytest.raises(ValueError, match=r"a-0 holds a run .*label_smoothing was 0\.05, now 0\.0"):
+        experiments.run_arm("a", 0, other, tmp_path, "cpu", "command")
+
+
+def test_a_run_says_nothing_but_its_line(tmp_path, capsys):
+    experiments.run_arm("a", 0, TINY, tmp_path, "cpu", "command")
+    assert capsys.readouterr() == ("", "")
+
+
+class NoPool:
+    """Runs what is submitted at once, in this process."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, call, *args):
+        future = Future()
+        try:
+            future.set_result(call(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Arms that take no time, and no processes of their own."""
+    monkeypatch.setattr(experiments, "ProcessPoolExecutor", NoPool)
+    monkeypatch.setattr(experiments, "sized", lambda recipe, _: recipe)
+    arms = {"fine": TINY, "bad": replace(TINY, lr=1e30), "other": replace(TINY, epochs=1)}
+    monkeypatch.setattr(experiments, "ARMS", arms)
+    monkeypatch.setitem(EXPERIMENTS, "positions", tuple(arms))
+    monkeypatch.setitem(EXPERIMENTS, "class_token", ("fine", "other"))
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(in_this_process, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main(["positions", "--seeds", "2", "--out", str(tmp_path)])
+    assert re.search(r"2 of 6 runs failed: bad-0, bad-1$", stopped.value.code)
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 4
+    assert sorted(line[:6] for line in err.splitlines()) == ["bad-0:", "bad-1:"]
+    assert "no longer a number" in err
+    assert experiments.is_finished(tmp_path / "other-1")
+
+
+def test_all_arms_come_with_one_seed_before_the_next(in_this_process, tmp_path, monkeypatch):
+    """So that what an interrupted set has can be compared; an arm of two experiments comes once."""
+    runs = []
+
+    def note(arm, seed, *_):
+        runs.append((arm, seed))
+        return "done"
+
+    monkeypatch.setattr(experiments, "run_arm", note)
+    experiments.main(["class_token", "positions", "--seeds", "2", "--out", str(tmp_path)])
+    assert runs == [(arm, seed) for seed in (0, 1) for arm in ("fine", "other", "bad")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonesuch"], "nonesuch"),
+        ([], "name"),
+        (["positions", "--seeds", "0"], "--seeds and --jobs must be at least 1"),
+        (["positions", "--jobs", "0"], "--seeds and --jobs must be at least 1"),
+        (["positions", "--size", "tiny"], "tiny"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_goes_on_where_a_kill_stopped_it(tmp_path):
+    """A quick experiment, one seed; its worker ends with it, or `communicate` would wait on."""
+    words = f"class_token --size quick --seeds 1 --jobs 1 --out {tmp_path}".split()
+    command = [sys.executable, "-m", "vit_tutorial.experiments", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline().startswith(f"{tmp_path}/baseline-0: test accuracy ")
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+    assert process.returncode == -9
+    assert not experiments.is_finished(tmp_path / "mean-0")
+    before = [(path, path.stat().st_mtime_ns) for path in (tmp_path / "baseline-0").iterdir()]
+    assert len(before) == 3
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first == f"{tmp_path}/baseline-0: finished before"
+    assert second.startswith(f"{tmp_path}/mean-0: test accuracy ")
+    after = [(path, path.stat().st_mtime_ns) for path in (tmp_path / "baseline-0").iterdir()]
+    assert after == before
+    start = experiments.read_runs("mean", tmp_path)[0][0]
+    assert start["command"] == "python -m vit_tutorial.experiments class_token --size quick"
+    assert Recipe(**start["recipe"]) == experiments.sized(ARMS["mean"], "quick")
+    assert load_model(tmp_path / "mean-0" / "model.safetensors").pool == "mean"
+
+
+# What is made of the logs
+
+
+def write_run(folder, *epochs, finished=True):
+    folder.mkdir(parents=True)
+    records = [{"event": "start", "seed": int(folder.name[-1])}]
+    records += [{"event": "epoch", "epoch": i + 1, "a": a} for i, a in enumerate(epochs)]
+    if finished:
+        records += [{"event": "test", "test_accuracy": 0.5}]
+    (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return records
+
+
+def test_runs_are_read_in_the_order_of_their_seeds(tmp_path):
+    written = [write_run(tmp_path / f"mean-{seed}", seed, 2 * seed) for seed in range(3)]
+    write_run(tmp_path / "mean-3", 9, finished=False)
+    write_run(tmp_path / "meaner-0", 9)
+    runs = experiments.read_runs("mean", tmp_path)
+    assert runs == written
+    assert [experiments.column(run, "a") for run in runs] == [[0, 0], [1, 2], [2, 4]]
+
+
+def test_what_resumed_is_no_epoch():
+    run = [{"event": "epoch", "a": 1}, {"event": "resume"}, {"event": "epoch", "a": 3}]
+    assert experiments.column(run, "a") == [1, 3]
+
+
+def test_missing_runs_are_named_with_the_command_that_makes_them(tmp_path):
+    write_run(tmp_path / "mean-0", 1, finished=False)
+    with pytest.raises(
+        FileNotFoundError,
+        match=rf"no finished run of 'mean' in {tmp_path}: .*vit_tutorial\.experiments class_token$",
+    ):
+        experiments.read_runs("mean", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"experiments class_token or positions or recipe$"):
+        experiments.read_runs("baseline", tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"'nonesuch'.*{' or '.join(EXPERIMENTS)}$"):
+        experiments.read_runs("nonesuch", tmp_path)
+
+
+def test_the_paired_difference_is_student_s():
+    """By hand: differences 1, 2, 6; mean 3, variance (4 + 1 + 9) / 2 = 7."""
+    mean, low, high = experiments.paired_difference([11, 22, 36], [10, 20, 30])
+    half = 4.303 * math.sqrt(7 / 3)
+    assert (mean, low, high) == pytest.approx((3, 3 - half, 3 + half))
+    assert experiments.paired_difference([1, 2], [1, 2]) == (0, 0, 0)
+    mean, low, high = experiments.paired_difference([0.0] * 10, [1.0, 3.0] * 5)
+    half = 2.262 * math.sqrt(10 / 9 / 10)
+    assert (mean, low, high) == pytest.approx((-2, -2 - half, -2 + half))
+
+
+@pytest.mark.parametrize("n", range(2, 11))
+def test_the_table_of_student_holds_95_percent(n):
+    """Integrate the density from -t to t."""
+    freedom = n - 1
+    t = torch.linspace(-STUDENT[n], STUDENT[n], 200_001, dtype=torch.float64)
+    scale = math.gamma((freedom + 1) / 2) / math.gamma(freedom / 2) / math.sqrt(freedom * math.pi)
+    density = scale * (1 + t**2 / freedom) ** (-(freedom + 1) / 2)
+    assert torch.trapezoid(density, t).item() == pytest.approx(0.95, abs=1e-4)
+
+
+@pytest.mark.parametrize(("a", "b"), [([1], [2]), ([1, 2], [1, 2, 3]), ([1] * 11, [2] * 11)])
+def test_numbers_that_cannot_be_paired_are_refused(a, b):
+    message = f"two to ten numbers, as many of each, got {len(a)} and {len(b)}"
+    with pytest.raises(ValueError, match=message):
+        experiments.paired_difference(a, b)
+
+
+# Robustness
+
+
+def trained_run(folder, **overrides):
+    """A run's folder as `train` leaves it, but for the training."""
+    vit = randomise(ViT(**(MODEL | {"patch_size": 4} | overrides)))
+    save_model(vit, folder / "model.safetensors")
+    start = {"event": "start", "recipe": asdict(replace(TINY, model=vit.config)), "seed": 0}
+    (folder / "log.jsonl").write_text(json.dumps(start) + "\n")
+    return vit
+
+
+def accuracy(model, images, labels) -> float:
+    with torch.no_grad():
+        guesses = model((images / 255 - 0.2860) / 0.3530).argmax(dim=1)
+    return sum(a == b for a, b in zip(guesses.tolist(), labels.tolist(), strict=True)) / len(labels)
+
+
+def shifted(images, down, right):
+    moved = torch.zeros_like(images)
+    for i in range(max(0, down), min(28, 28 + down)):
+        for j in range(max(0, right), min(28, 28 + right)):
+            moved[:, :, i, j] = images[:, :, i - down, j - right]
+    return moved
+
+
+def test_shifts_are_measured_on_the_held_out_pictures_in_four_directions(tmp_path):
+    vit = trained_run(tmp_path)
+    _, _, images, labels = load_pictures(TINY)
+    *shifts, shuffle = experiments.measure_robustness(tmp_path)
+    assert [(record["event"], record["pixels"]) for record in shifts] == [
+        ("shift", pixels) for pixels in range(5)
+    ]
+    assert shifts[0]["accuracy"] == pytest.approx(accuracy(vit, images, labels), abs=1e-6)
+    assert len({record["accuracy"] for record in shifts}) > 1
+    for pixels in (1, 4):
+        moves = [(pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)]
+        each = [accuracy(vit, shifted(images, *move), labels) for move in moves]
+        assert shifts[pixels]["accuracy"] == pytest.approx(sum(each) / 4, abs=1e-6)
+    assert shuffle["event"] == "shuffle"
+
+
+def test_shuffling_is_nothing_to_a_model_without_positions(tmp_path):
+    """With mean pooling the encoder is invariant; rounding may turn one picture of the 100."""
+    trained_run(tmp_path, pool="mean", position="none")
+    unshifted, *_, shuffle = experiments.measure_robustness(tmp_path)
+    assert shuffle["accuracy"] == pytest.approx(unshifted["accuracy"], abs=0.011)
+
+
+def test_each_picture_s_patches_are_shuffled_in_their_own_order(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(experiments, "evaluate", lambda _, images, *__: (seen.append(images), 0.5))
+    trained_run(tmp_path)
+    experiments.measure_robustness(tmp_path)
+    assert len(seen) == 4 * 5 + 1
+    before, after = seen[0], seen[-1]
+    orders = set()
+    for image, shuffled in zip(before, after, strict=True):
+        cut, mixed = (
+            [bytes(p[:, i : i + 4, j : j + 4]) for i in range(0, 28, 4) for j in range(0, 28, 4)]
+            for p in (image.numpy().copy(), shuffled.numpy().copy())
+        )
+        assert sorted(cut) == sorted(mixed)
+        assert cut != mixed
+        blank = bytes(16)
+        orders.add(tuple(mixed.index(patch) for patch in cut if patch != blank))
+    assert len(orders) == 100
+
+
+# The logs that come with the package
+
+
+def test_the_logs_in_the_repository_are_whole_and_say_how_they_came_about():
+    seeds = defaultdict(set)
+    for path in sorted(RUNS.glob("*/log.jsonl")):
+        name = path.parent.name
+        arm, seed = re.fullmatch(r"(.+)-(\d+)", name).groups()
+        text = path.read_text(encoding="utf8")
+        assert text.endswith("\n"), name
+        start, *epochs, test = [json.loads(line) for line in text.splitlines()]
+        epochs = [record for record in epochs if record["event"] != "resume"]
+        assert (start["event"], test["event"]) == ("start", "test"), name
+        assert [record["event"] for record in epochs] == ["epoch"] * len(epochs), name
+        recipe = Recipe(**start["recipe"])
+        assert [record["epoch"] for record in epochs] == list(range(1, recipe.epochs + 1)), name
+        best = max(epochs, key=lambda record: record["validation_accuracy"])
+        assert test["epoch"] == best["epoch"], name
+        assert start["seed"] == int(seed), name
+        seeds[arm].add(int(seed))
+        words = start["command"].split()
+        if arm in ARMS:
+            assert words[:3] == ["python", "-m", "vit_tutorial.experiments"], name
+            size = words[words.index("--size") + 1]
+            assert size in ("book", "full"), name
+            named = [word for word in words[3:] if word in EXPERIMENTS]
+            assert any(arm in EXPERIMENTS[experiment] for experiment in named), name
+            expected = experiments.sized(ARMS[arm], size)
+        else:
+            assert words[:3] == ["python", "-m", "vit_tutorial.train"], name
+            expected = RECIPES[arm]
+        # As JSON holds them: the log has lists where the recipe has tuples.
+        now, then = (json.loads(json.dumps(asdict(each))) for each in (expected, recipe))
+        assert then == now, f"{name} is not of the recipe that has its name today"
+        if (path.parent / "robustness.jsonl").exists():
+            lines = (path.parent / "robustness.jsonl").read_text(encoding="utf8").splitlines()
+            records = [json.loads(line) for line in lines]
+            assert [record["event"] for record in records] == ["shift"] * 5 + ["shuffle"], name
+    for arm, found in seeds.items():
+        assert found == set(range(len(found))), arm
+        assert len(found) >= 3 or arm in RECIPES, f"{arm}: only the seeds {found}"

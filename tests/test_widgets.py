@@ -1,0 +1,695 @@
+"""The figures are alive in a page opened by double-click, for every reader, and in a notebook."""
+
+import functools
+import gzip
+import http.server
+import json
+import re
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from conftest import randomise
+
+from vit_tutorial import ViT, record_attention, save_model
+from vit_tutorial.data import load_dataset, normalize
+from vit_tutorial.widgets import AttentionRow, Figure, bundle, dequantised, page_vit
+from vit_tutorial.widgets.bundle import figure_names, join, page_script, style_sheet, widget_script
+from vit_tutorial.widgets.quantise import model_script
+
+THEME = [  # the book's: figures take their colours from it
+    next(Path(find_spec(package).origin).parent.rglob(f"{sheet}.css"))
+    for package, sheet in [
+        ("pydata_sphinx_theme", "pydata-sphinx-theme"),
+        ("sphinx_book_theme", "sphinx-book-theme"),
+    ]
+]
+
+
+@pytest.fixture(scope="module")
+def vit():
+    torch.manual_seed(0)
+    vit = randomise(
+        ViT(
+            image_size=28,
+            patch_size=4,
+            num_classes=10,
+            dim=16,
+            depth=2,
+            heads=2,
+            dim_head=8,
+            mlp_dim=16,
+            channels=1,
+        ),
+        std=0.5,
+    )
+    vit.config |= {"mean": (0.286,), "std": (0.353,)}
+    return vit
+
+
+@pytest.fixture(scope="module")
+def image():
+    return load_dataset("fashion_mnist", "test", subset=10)[0][0]
+
+
+@pytest.fixture(scope="module")
+def row(vit, image):
+    """One row of attention by PyTorch, with the page's weights."""
+    page = dequantised(vit).double()
+    x = normalize(image[None], vit.config["mean"], vit.config["std"]).double()
+    with torch.no_grad(), record_attention(page) as maps:
+        page(x)
+    return lambda layer=0, head=0, query=25: maps[layer][0, head, query]
+
+
+# In Python
+
+
+def test_the_middle_patch_asks_and_the_strongest_answers(vit, image, row):
+    figure = AttentionRow(vit, image, layer=1, head=1)
+    assert (figure.layer, figure.head, figure.query) == (1, 1, 25)  # token 0 is the class token
+    assert figure.key == row(1, 1).argmax()
+    assert figure.temperature == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"layer": 2}, "layer is one of 0 to 1, got 2"),
+        ({"head": -1}, "head is one of 0 to 1, got -1"),
+        ({"query": 50}, "query is one of 0 to 49, got 50"),
+        ({"key": 50}, "key is one of 0 to 49, got 50"),
+        ({"temperature": 0.0}, "a temperature is positive and finite, got 0.0"),
+    ],
+)
+def test_a_number_that_does_not_fit_is_refused_at_once_and_later(vit, image, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        AttentionRow(vit, image, **wrong)
+    figure = AttentionRow(vit, image)
+    before = figure.state()
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=message):
+        setattr(figure, name, value)
+    assert figure.state() == before
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (
+            torch.rand(1, 28, 28),
+            r"uint8 of shape \(1 or 3, H, W\), got torch.float32 \(1, 28, 28\)",
+        ),
+        (torch.zeros(28, 28, dtype=torch.uint8), r"got torch.uint8 \(28, 28\)"),
+        (torch.zeros(2, 28, 28, dtype=torch.uint8), r"got torch.uint8 \(2, 28, 28\)"),
+        ("boot.png", "got 'boot.png'"),
+        (torch.zeros(1, 32, 32, dtype=torch.uint8), r"reads pictures of shape \(b, 1, 28, 28\)"),
+    ],
+)
+def test_what_is_no_picture_for_this_model_is_refused(vit, image, message):
+    with pytest.raises(ValueError, match=message):
+        AttentionRow(vit, image)
+
+
+def test_what_the_front_end_sends_arrives(vit, image):
+    figure = AttentionRow(vit, image)
+    figure.set_state({"query": 3, "temperature": 2.0})
+    assert (figure.query, figure.temperature) == (3, 2.0)
+
+
+def test_shown_in_a_notebook_it_is_a_widget_and_the_same_html_every_time(vit, image):
+    (first, _), (again, _) = (AttentionRow(vit, image)._repr_mimebundle_() for _ in range(2))
+    assert "application/vnd.jupyter.widget-view+json" in first
+    assert first["text/html"] == again["text/html"]
+    assert first["text/plain"] == again["text/plain"]
+    assert "patch 25" in first["text/plain"]
+
+
+def test_the_html_is_a_picture_its_words_and_data(vit, image, row):
+    figure = AttentionRow(vit, image, layer=1, key=8)
+    soup = BeautifulSoup(figure.to_html(), "html.parser")
+    assert not soup.find_all(id=True)
+    (script,) = soup.find_all("script")
+    assert script["type"] == "application/json"
+    assert json.loads(script.text)["query"] == 25
+    assert f"{row(1)[8]:.0%} from patch 8" in soup.img["alt"]
+    assert soup.img["src"].startswith("data:image/svg+xml;base64,")
+
+
+def test_a_bundled_model_goes_by_its_name_and_one_changed_weight_ends_that(
+    vit, image, monkeypatch, tmp_path
+):
+    save_model(vit, tmp_path / "fashion.safetensors")
+    monkeypatch.setattr("vit_tutorial.widgets.packing.ASSETS", tmp_path)
+    html = AttentionRow(vit, image).to_html()
+    assert 'data-vit="fashion"' in html
+    assert len(html) < 10_000
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.mlp_head[1].weight[0, 0] += 1
+    assert page_vit(other)["data"] in AttentionRow(other, image).to_html()
+
+
+def test_every_figure_has_its_class_and_its_module():
+    classes = {cls.script for cls in Figure.__subclasses__()}
+    assert classes == set(figure_names())
+
+
+# Joining modules
+
+
+@pytest.fixture
+def modules(monkeypatch, tmp_path):
+    monkeypatch.setattr(bundle, "FOLDER", tmp_path)
+    return lambda **files: [
+        (tmp_path / f"{name}.js").write_text(text) for name, text in files.items()
+    ]
+
+
+def test_each_module_comes_once_and_behind_what_it_imports(modules, browser):
+    modules(
+        a="""import { two } from "./c.js";
+import {
+  one,
+} from "./b.js";
+export default one + two;
+""",
+        b='import { two } from "./c.js";\nconst hidden = 1;\nexport const one = two - hidden;\n',
+        c="""const hidden = 2;
+export const two = hidden;
+export function f() {}
+export class G {}
+""",
+    )
+    script = join(["a", "c"])
+    assert re.findall(r"^const \$(\w) =", script, re.M) == ["c", "b", "a"]
+    page = browser.new_page()
+    assert page.evaluate(f"{{ {script}; [$a.default, ...Object.keys($c)] }}") == [
+        3,
+        "two",
+        "f",
+        "G",
+    ]
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a": 'import { x } from "./b.js";\n'}, "there is no b.js"),
+        (
+            {"a": 'import { x } from "./b.js";\n', "b": 'import { x } from "./a.js";\n'},
+            "a -> b -> a.js import each other in a circle",
+        ),
+        ({"a": 'import x from "./b.js";\n'}, "a.js writes 'import x from"),
+        ({"a": "const x = 1;\nexport { x };\n"}, "a.js writes 'export { x };'"),
+    ],
+)
+def test_what_cannot_be_joined_is_an_error(modules, files, message):
+    modules(**files)
+    with pytest.raises(ValueError, match=message):
+        join(["a"])
+
+
+def test_the_modules_are_modules_as_they_stand(browser):
+    """Nothing but the browser joins them here."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=bundle.FOLDER)
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/figures.css")
+        for name in figure_names():
+            kind = f"import('/{name}.js').then((module) => typeof module.default.render)"
+            assert page.evaluate(kind) == "function"
+        page.close()
+        server.shutdown()
+
+
+def test_the_shared_code_is_light():
+    assert len(gzip.compress((page_script() + style_sheet()).encode())) <= 40_000
+
+
+# In a page
+
+
+class Book:
+    """A page as the book has it, with figures of our choice, opened by double-click."""
+
+    def __init__(self, browser, folder):
+        self.browser, self.folder, self.pages = browser, folder, []
+        (folder / "figures.js").write_text(page_script(), "utf8")
+        (folder / "figures.css").write_text(style_sheet(), "utf8")
+
+    def open(self, *figures, theme="light", width=1000, before="", apart=0, **options):
+        sheets = [*(path.as_uri() for path in THEME), "figures.css"]
+        gap = f'<div style="height: {apart}px"></div>'
+        cells = gap.join(
+            f'<div class="cell_output docutils container"><div class="output text_html">'
+            f"{figure if isinstance(figure, str) else figure.to_html()}</div></div>"
+            for figure in figures
+        )
+        (self.folder / "page.html").write_text(
+            f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf8">'
+            '<meta name="viewport" content="width=device-width"><title>A page</title>'
+            + "".join(f'<link rel="stylesheet" href="{sheet}">' for sheet in sheets)
+            + '<script defer src="figures.js"></script><main class="bd-content">'
+            f'<article class="bd-article"><h1>A page</h1>{gap}{cells}</article></main></html>',
+            "utf8",
+        )
+        page = self.browser.new_page(
+            viewport={"width": width, "height": 700}, color_scheme=theme, **options
+        )
+        self.pages.append(page)
+        page.noise, page.asked = [], []
+        page.on("console", lambda line: page.noise.append(line.text))
+        page.on("pageerror", lambda error: page.noise.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        if before:
+            page.add_init_script(before)
+        page.goto((self.folder / "page.html").as_uri())
+        return page
+
+    def close(self):
+        for page in self.pages:
+            page.close()
+
+
+@pytest.fixture
+def book(browser, tmp_path):
+    book = Book(browser, tmp_path)
+    yield book
+    book.close()
+
+
+def said(card):
+    return card.locator(".vt-outcome").inner_text()
+
+
+def shares(card):
+    """The attention map as the cells' names tell it: percent by patch."""
+    card.wait_for()
+    names = card.get_by_role("grid", name="Which patch answers").get_by_role("gridcell")
+    return [
+        float(re.search(r": ([\d.]+)%", name)[1])
+        for name in names.evaluate_all("(cells) => cells.map((cell) => cell.ariaLabel)")
+    ]
+
+
+def test_the_page_s_numbers_are_pytorch_s(book, vit, image, row):
+    page = book.open(AttentionRow(vit, image, layer=1, head=1, query=0, key=5))
+    card = page.locator(".vt-card")
+    expected = row(1, 1, 0)
+    assert shares(card) == pytest.approx((100 * expected[1:]).tolist(), abs=0.51)
+    heard = torch.special.entr(expected).sum().exp()
+    assert said(card).startswith("The class token takes ")
+    assert f"from patch 5. It hears {heard:.1f} of 50 tokens." in said(card)
+
+    card.get_by_text("The numbers").click()
+    card.locator("tbody tr").nth(49).wait_for()
+    table = card.locator("tbody tr").evaluate_all(
+        "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    assert [line[0] for line in table] == ["the class token", *(f"patch {i}" for i in range(1, 50))]
+    numbers = np.array([[as_number(cell) for cell in line[1:]] for line in table])
+    score, scaled, heated, exponential, share = numbers.T
+    np.testing.assert_allclose(scaled, score / 8**0.5, rtol=0.006, atol=0.01)
+    np.testing.assert_allclose(heated, scaled)
+    np.testing.assert_allclose(exponential, np.exp(heated), rtol=0.02, atol=1e-4)
+    np.testing.assert_allclose(exponential / exponential.sum(), expected, rtol=0.05, atol=2e-3)
+    np.testing.assert_allclose(share, 100 * expected, atol=0.51)
+
+
+def as_number(text):
+    text = text.replace("−", "-").rstrip("%")
+    if " · 10" in text:
+        mantissa, power = text.split(" · 10")
+        power = "".join("-" if c == "⁻" else str("⁰¹²³⁴⁵⁶⁷⁸⁹".index(c)) for c in power)
+        return float(f"{mantissa}e{power}")
+    return float(text)
+
+
+def test_by_mouse_and_two_figures_do_not_meet(book, vit, image, row):
+    page = book.open(AttentionRow(vit, image), AttentionRow(vit, image, layer=1))
+    first, second = page.locator(".vt-card").all()
+    before = said(second)
+    first.get_by_role("gridcell", name="patch 9, row 2, column 2").first.click()
+    assert said(first).startswith("Patch 9 takes")
+    assert shares(first) == pytest.approx((100 * row(0, 0, 9)[1:]).tolist(), abs=0.51)
+    first.get_by_role("button", name="class token answers").click()
+    assert "from the class token" in said(first)
+    first.get_by_label("head", exact=True).select_option("head 2")
+    assert shares(first) == pytest.approx((100 * row(0, 1, 9)[1:]).tolist(), abs=0.51)
+    assert said(second) == before
+    second.get_by_role("button", name="class token asks").click()
+    assert shares(second) == pytest.approx((100 * row(1, 0, 0)[1:]).tolist(), abs=0.51)
+    first.get_by_role("button", name="reset").click()
+    assert said(first).startswith("Patch 25 takes")
+    assert said(second).startswith("The class token takes")
+    ids = page.locator("[id]").evaluate_all("(all) => all.map((each) => each.id)")
+    assert len(ids) == len(set(ids)) >= 8
+
+
+def test_a_look_by_hovering_changes_no_choice(book, vit, image):
+    page = book.open(AttentionRow(vit, image, key=1))
+    card = page.locator(".vt-card")
+    opened = card.locator(".vt-opened .vt-label")
+    outcome = said(card)
+    card.get_by_role("gridcell", name="patch 8, row 2, column 1").last.hover()
+    assert opened.inner_text() == "patch 25 asks, patch 8 answers"
+    card.get_by_role("button", name="reset").hover()
+    assert opened.inner_text() == "patch 25 asks, patch 1 answers"
+    assert said(card) == outcome
+
+
+def test_by_keyboard_alone(book, vit, image, row):
+    page = book.open(AttentionRow(vit, image, key=25))
+    card = page.locator(".vt-card")
+    card.wait_for()
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.id")
+
+    assert press("Tab") == "class token asks"
+    assert press("Tab") == "patch 25, row 4, column 4"  # one stop, where the choice is
+    assert press("ArrowRight", "ArrowUp") == "patch 19, row 3, column 5"
+    assert said(card).startswith("Patch 19 takes")
+    assert press("Home", "ArrowLeft") == "patch 15, row 3, column 1"
+    assert press("Control+End", "ArrowDown", "ArrowRight") == "patch 49, row 7, column 7"
+    assert said(card).startswith("Patch 49 takes")
+    assert press("Shift+Tab", "Space") == "class token asks"
+    assert said(card).startswith("The class token takes")
+    press("Tab", "Tab")
+    assert press("Tab").startswith("patch 25, row 4, column 4: ")
+    assert press("Home").startswith("patch 22, row 4, column 1: ")
+    assert "from patch 22" in said(card)
+    press("Tab", "ArrowDown")  # the layer
+    assert shares(card) == pytest.approx((100 * row(1, 0, 0)[1:]).tolist(), abs=0.51)
+    press("Tab", "ArrowDown")  # the head
+    assert shares(card) == pytest.approx((100 * row(1, 1, 0)[1:]).tolist(), abs=0.51)
+    press("Tab", "End")  # the temperature
+    assert card.get_by_label("temperature").get_attribute("aria-valuetext") == "4"
+    hot = row(1, 1, 0) ** 0.25
+    assert shares(card) == pytest.approx((100 * hot / hot.sum())[1:].tolist(), abs=0.51)
+    press("Tab", "Tab", "Enter")  # past "surprise me" to "reset"
+    assert said(card).startswith("Patch 25 takes")
+    press("Tab", "Enter")
+    card.locator("tbody tr").nth(49).wait_for()
+
+
+def test_temperature_decides_how_many_are_heard(book, vit, image):
+    page = book.open(AttentionRow(vit, image))
+    card = page.locator(".vt-card")
+    heard = {}
+    for temperature in ("-2", "0", "2"):
+        card.get_by_label("temperature").fill(temperature)
+        heard[temperature] = float(re.search(r"hears ([\d.]+) of", said(card))[1])
+        if temperature != "0":
+            before = re.search(r"\(([\d.]+) at temperature 1\)", said(card))[1]
+    assert 1 <= heard["-2"] < heard["0"] < heard["2"] <= 50
+    assert float(before) == heard["0"]
+
+
+def test_a_surprise_is_the_row_that_hears_the_fewest(book, vit, image, row):
+    page = book.open(AttentionRow(vit, image))
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="surprise me").click()
+    entropies = {
+        (layer, head, query): torch.special.entr(row(layer, head, query)).sum()
+        for layer in range(2)
+        for head in range(2)
+        for query in range(50)
+    }
+    fewest = min(entropies.values()).exp()
+    first = said(card)
+    assert f"It hears {fewest:.1f} of 50 tokens." in first
+    card.get_by_role("button", name="surprise me").click()
+    assert said(card) != first
+
+
+def test_by_touch(book, vit, image):
+    page = book.open(AttentionRow(vit, image), width=360, has_touch=True)
+    page.get_by_role("gridcell", name="patch 9, row 2, column 2").first.tap()
+    assert said(page.locator(".vt-card")).startswith("Patch 9 takes")
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
+def test_nobody_is_left_out(book, vit, image, theme, width):
+    page = book.open(AttentionRow(vit, image), AttentionRow(vit, image), theme=theme, width=width)
+    page.locator(".vt-card").nth(1).wait_for()
+    page.locator("summary").first.click()
+    page.wait_for_timeout(300)  # the theme's own transition of colours
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    grounds = page.locator(".text_html").evaluate_all(
+        "(all) => all.map((each) => getComputedStyle(each).backgroundColor)"
+    )
+    assert set(grounds) == {"rgba(0, 0, 0, 0)"}  # the page's own, in dark mode too
+    small = page.locator(".vt-card :is(button, select, [role=gridcell])").evaluate_all(
+        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
+    )
+    assert min(small) >= 24  # pixels, what the guidelines ask of anything to be pointed at
+
+
+@pytest.mark.parametrize(("motion", "longest"), [("reduce", 0), ("no-preference", 0.15)])
+def test_nothing_moves_for_long_or_against_the_reader_s_wish(book, vit, image, motion, longest):
+    page = book.open(AttentionRow(vit, image), reduced_motion=motion)
+    page.locator(".vt-card").wait_for()
+    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
+        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
+    )
+    assert max(seconds) <= longest
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_a_figure_far_below_waits_and_its_model_is_asked_for_once(
+    book, vit, image, monkeypatch, tmp_path
+):
+    (tmp_path / "assets").mkdir()
+    save_model(vit, tmp_path / "assets" / "fashion.safetensors")
+    monkeypatch.setattr("vit_tutorial.widgets.packing.ASSETS", tmp_path / "assets")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "fashion.js").write_text(model_script("fashion", page_vit(vit)), "utf8")
+    page = book.open(AttentionRow(vit, image), AttentionRow(vit, image), apart=3000)
+    page.wait_for_timeout(200)
+    assert page.locator(".vt-card").count() == 0
+    assert not any("models" in address for address in page.asked)
+    for count in (1, 2):
+        page.locator(".vt-live").nth(count - 1).scroll_into_view_if_needed()
+        page.locator(".vt-card").nth(count - 1).wait_for()
+        assert page.locator(".vt-card").count() == count
+    assert sum("models/fashion.js" in address for address in page.asked) == 1
+    assert all(address.startswith(("file:", "data:")) for address in page.asked)
+    assert page.noise == []
+    assert page.locator(".vt-live > img").first.is_hidden()
+
+
+def test_a_browser_without_an_observer_shows_all_at_once(book, vit, image):
+    figure = AttentionRow(vit, image)
+    page = book.open(figure, apart=3000, before="delete globalThis.IntersectionObserver")
+    page.locator(".vt-card").wait_for()
+
+
+def test_without_javascript_the_picture_stays(book, vit, image):
+    page = book.open(AttentionRow(vit, image), java_script_enabled=False)
+    assert page.locator(".vt-live > img").is_visible()
+    assert page.locator(".vt-live").inner_text() == ""
+
+
+NO_CANVAS = "HTMLCanvasElement.prototype.getContext = () => null"
+
+
+@pytest.mark.parametrize(
+    ("before", "damage", "message"),
+    [
+        (NO_CANVAS, ("", ""), "this browser does not draw on a canvas."),
+        ("", ('"layer":0', '"layer":'), "This figure stays a picture here: "),
+        ("", ("attention_row", "other"), "there is no figure called other."),
+        ("", ('"pixels":"', '"pixels":"AAAA'), "this model reads pictures of 1 x 28 x 28 bytes"),
+        ("", ('"vit":{', '"vit":"gone","was":{'), "the weights of the model “gone” could not be"),
+    ],
+)
+def test_where_a_figure_cannot_live_a_line_says_so_and_the_picture_stays(
+    book, vit, image, before, damage, message
+):
+    damaged = AttentionRow(vit, image).to_html().replace(*damage)
+    page = book.open(damaged, AttentionRow(vit, image), before=before)
+    note = page.locator(".vt-live > .vt-note").first
+    note.wait_for()
+    assert message in note.inner_text()
+    live = page.locator(".vt-live").first
+    assert live.locator("img").is_visible()
+    assert live.locator(".vt-card").count() == 0
+    if not before:
+        page.locator(".vt-card").wait_for()  # the other one is none the worse
+
+
+def test_what_goes_wrong_later_is_said_in_the_figure(book, vit, image):
+    page = book.open(AttentionRow(vit, image), before="globalThis.log2 = Math.log2")
+    card = page.locator(".vt-card")
+    card.wait_for()
+    page.evaluate("void (Math.log2 = () => { throw new Error('no logarithms') })")
+    card.get_by_role("gridcell", name="patch 9, row 2").first.click()
+    assert card.get_by_role("alert").inner_text() == "This figure cannot go on: no logarithms"
+    page.evaluate("void (Math.log2 = log2)")
+    card.get_by_role("gridcell", name="patch 10, row 2").first.click()
+    assert card.get_by_role("alert").is_hidden()
+    assert said(card).startswith("Patch 10 takes")
+
+
+def test_text_that_looks_like_code_stays_text(book, vit, image):
+    other = dequantised(vit)
+    other.config["class_names"] = ["</script><img src=x onerror=boom()>", "<!--<script>"]
+    page = book.open(AttentionRow(other, image))
+    page.locator(".vt-card").wait_for()
+    assert page.noise == []
+
+
+# In a notebook: the module that anywidget loads, with a model that counts who listens
+
+
+NOTEBOOK = """async ([source, state]) => {
+    const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+    const module = await import(address);
+    const listeners = new Map();
+    const all = (name) => listeners.get(name) ?? listeners.set(name, new Set()).get(name);
+    globalThis.saved = 0;
+    globalThis.model = {
+        get: (name) => state[name],
+        set(name, value) {
+            state[name] = value;
+            for (const listener of all(`change:${name}`)) listener();
+        },
+        on: (name, listener) => all(name).add(listener),
+        off: (name, listener) => all(name).delete(listener),
+        save_changes: () => saved++,
+    };
+    globalThis.listening = () => [...listeners.values()].reduce((sum, each) => sum + each.size, 0);
+    globalThis.stop = await module.default.render({ model, el: document.body });
+}"""
+
+
+def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
+    browser, vit, image, row
+):
+    figure = AttentionRow(vit, image)
+    page = browser.new_page()
+    page.add_style_tag(content=figure._css)
+    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
+    card = page.locator(".vt-card")
+    assert said(card).startswith("Patch 25 takes")
+    page.evaluate("model.set('query', 3)")  # as when the kernel changes a trait
+    assert said(card).startswith("Patch 3 takes")
+    card.get_by_role("gridcell", name="patch 9, row 2").first.click()
+    assert page.evaluate("[model.get('query'), saved]") == [9, 1]
+
+    before = shares(card)
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.pos_embedding[0, 9, 3] += 4  # one weight
+    page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
+    assert shares(card) != before
+
+    assert page.evaluate("listening()") > 0
+    page.evaluate("stop()")
+    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    page.close()
+
+
+def test_the_widget_carries_its_module_and_style():
+    assert AttentionRow._esm == widget_script("attention_row")
+    assert not re.search(r"^import ", AttentionRow._esm, re.M)
+    assert AttentionRow._css == style_sheet()
+
+
+def test_one_changed_weight_shows_in_the_page(book, vit, image):
+    def seen(model):
+        page = book.open(AttentionRow(model, image, key=3))
+        page.locator(".vt-card").wait_for()
+        return shares(page.locator(".vt-card"))
+
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.pos_embedding[0, 25, 3] += 4
+    assert seen(vit) == seen(dequantised(vit)) != seen(other)
+
+
+# The page's model, and what figures share
+
+
+MODEL = """() => {
+    const model = new $host.Model({ a: 1, b: 2 });
+    const heard = [];
+    const hear = (name) => (...given) => heard.push([name, model.get("a"), given[1]]);
+    const [one, two, any] = [hear("one"), hear("two"), hear("any")];
+    model.on("change:a", one);
+    model.on("change:a", two);
+    model.on("change", any);
+    model.set("a", 5);
+    model.set("a", 5);
+    model.save_changes();
+    model.off("change:a", one);
+    model.set("a", 6);
+    model.off("change:a");
+    model.set("a", 7);
+    model.off();
+    model.set("a", 8);
+    return [heard, model.get("a"), model.get("b"), model.get("c")];
+}"""
+
+
+@pytest.fixture(scope="module")
+def shared(browser):
+    page = browser.new_page()
+    page.add_script_tag(
+        content=re.sub(r"^const \$", "globalThis.$", join(["host", "card"]), flags=re.M)
+    )
+    yield page
+    page.close()
+
+
+def test_the_model_behaves_as_anywidget_s(shared):
+    heard, a, b, c = shared.evaluate(MODEL)
+    assert heard == [
+        *[["one", 5, 5], ["two", 5, 5], ["any", 5, 5]],
+        *[["two", 6, 6], ["any", 6, 6]],
+        ["any", 7, 7],
+    ]
+    assert (a, b, c) == (8, 2, None)
+
+
+def test_attention_s_colours_are_cividis(shared):
+    values = np.linspace(0, 1, 256)
+    ours = shared.evaluate("(values) => values.map($card.cividis)", values.tolist())
+    ours = np.array([[int(number) for number in re.findall(r"\d+", colour)] for colour in ours])
+    theirs = 255 * mpl.colormaps["cividis"](values)[:, :3]
+    assert np.abs(ours - theirs).max() <= 6.5
+    outside = shared.evaluate("[-1, 0, 1, 2].map($card.cividis)")
+    assert outside[0] == outside[1]
+    assert outside[2] == outside[3]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (0.1234, "0.123"),
+        (1.234, "1.23"),
+        (-12.34, "−12.3"),
+        (1234.5, "1235"),
+        (0.01234, "0.0123"),
+        (1.5e8, "1.5 · 10⁸"),
+        (-2e-12, "−2.0 · 10⁻¹²"),
+    ],
+)
+def test_numbers_are_written_as_people_write_them(shared, number, text):
+    assert shared.evaluate("$card.digits", number) == text

@@ -1,0 +1,345 @@
+"""Trained models by their names: the book's own, and the official ones of four publishers.
+
+The official files are fetched once and kept: those of the Hugging Face hub where its own library
+keeps them, the others in this package's cache. A file gets its name there only when it is whole.
+"""
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from pickle import UnpicklingError
+
+import pooch
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vit_tutorial.positions import resize_pos_embedding
+from vit_tutorial.variants import create_vit
+from vit_tutorial.vit import ViT
+from vit_tutorial.weights import (
+    from_huggingface,
+    from_npz,
+    from_timm,
+    from_torchvision,
+    load_model,
+)
+
+ASSETS = Path(__file__).parent / "assets"
+CACHE = pooch.os_cache("vit_tutorial") / "checkpoints"
+TIMEOUT = 30  # seconds of silence after which a server counts as down
+
+BUNDLED = ("fashion",)  # each is a file in `assets`, and the README there says how it was made
+
+
+def read_timm(path: Path) -> dict[str, Tensor]:
+    return from_timm(load_file(path))
+
+
+def read_torchvision(path: Path) -> dict[str, Tensor]:
+    return from_torchvision(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def read_huggingface(path: Path) -> dict[str, Tensor]:
+    return from_huggingface(load_file(path))
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """What all the checkpoints of one publisher have in common.
+
+    base: where its files are; "" for the hub, whose addresses are "owner/name".
+    mean, std: of the pixels in [0, 1], as its models were trained; see `data.normalize`.
+    eps: of its LayerNorms.
+    """
+
+    base: str
+    read: Callable[[Path], dict[str, Tensor]]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    eps: float
+
+
+HALF = (0.5, 0.5, 0.5)  # as mean and as std: pixels in [-1, 1]
+PUBLISHERS = {
+    "timm": Publisher("", read_timm, HALF, HALF, 1e-6),
+    "torchvision": Publisher(
+        "https://download.pytorch.org/models/",
+        read_torchvision,
+        (0.485, 0.456, 0.406),
+        (0.229, 0.224, 0.225),
+        1e-6,
+    ),
+    "Hugging Face": Publisher("", read_huggingface, HALF, HALF, 1e-12),
+    "Google": Publisher(
+        "https://storage.googleapis.com/vit_models/imagenet21k+imagenet2012/",
+        from_npz,
+        HALF,
+        HALF,
+        1e-6,
+    ),
+}
+
+# The name that its publisher gives it, the variant, the pixels of a side, and the address. timm's
+# names stand for what timm itself loads by them. All were trained or fine-tuned on ImageNet's
+# 1,000 classes.
+OFFICIAL = {
+    "timm": """
+        vit_tiny_patch16_224   Ti/16  224  timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k
+        vit_tiny_patch16_384   Ti/16  384  timm/vit_tiny_patch16_384.augreg_in21k_ft_in1k
+        vit_small_patch32_224  S/32   224  timm/vit_small_patch32_224.augreg_in21k_ft_in1k
+        vit_small_patch32_384  S/32   384  timm/vit_small_patch32_384.augreg_in21k_ft_in1k
+        vit_small_patch16_224  S/16   224  timm/vit_small_patch16_224.augreg_in21k_ft_in1k
+        vit_small_patch16_384  S/16   384  timm/vit_small_patch16_384.augreg_in21k_ft_in1k
+        vit_base_patch32_224   B/32   224  timm/vit_base_patch32_224.augreg_in21k_ft_in1k
+        vit_base_patch32_384   B/32   384  timm/vit_base_patch32_384.augreg_in21k_ft_in1k
+        vit_base_patch16_224   B/16   224  timm/vit_base_patch16_224.augreg2_in21k_ft_in1k
+        vit_base_patch16_384   B/16   384  timm/vit_base_patch16_384.augreg_in21k_ft_in1k
+        vit_base_patch8_224    B/8    224  timm/vit_base_patch8_224.augreg2_in21k_ft_in1k
+        vit_large_patch16_224  L/16   224  timm/vit_large_patch16_224.augreg_in21k_ft_in1k
+        vit_large_patch16_384  L/16   384  timm/vit_large_patch16_384.augreg_in21k_ft_in1k
+    """,
+    "torchvision": """
+        vit_b_16  B/16  224  vit_b_16-c867db91.pth
+        vit_b_32  B/32  224  vit_b_32-d86f8d99.pth
+        vit_l_16  L/16  224  vit_l_16-852ce7e3.pth
+        vit_l_32  L/32  224  vit_l_32-c7638314.pth
+    """,
+    "Hugging Face": """
+        google/vit-base-patch16-224  B/16  224  google/vit-base-patch16-224
+        google/vit-base-patch16-384  B/16  384  google/vit-base-patch16-384
+        google/vit-base-patch32-384  B/32  384  google/vit-base-patch32-384
+    """,
+    "Google": """
+        ViT-B_16-224  B/16  224  ViT-B_16-224.npz
+        ViT-B_16      B/16  384  ViT-B_16.npz
+        ViT-B_32      B/32  384  ViT-B_32.npz
+        ViT-L_16      L/16  384  ViT-L_16.npz
+    """,
+}
+
+
+CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One official checkpoint: who publishes it and where, and what `create_vit` makes of it."""
+
+    publisher: str
+    variant: str
+    image_size: int
+    address: str
+
+    def build(self, **changes) -> ViT:
+        """Build its ViT without numbers in it, which takes no time and no memory."""
+        arguments = {"num_classes": CLASSES, "image_size": self.image_size} | changes
+        with torch.device("meta"):
+            return create_vit(self.variant, eps=PUBLISHERS[self.publisher].eps, **arguments)
+
+
+def read_table(publisher: str) -> dict[str, Checkpoint]:
+    """Write a publisher's rows out as {name: Checkpoint}."""
+    rows = [line.split() for line in OFFICIAL[publisher].strip().splitlines()]
+    return {
+        name: Checkpoint(publisher, variant, int(pixels), address)
+        for name, variant, pixels, address in rows
+    }
+
+
+CHECKPOINTS = {
+    name: checkpoint
+    for publisher in PUBLISHERS
+    for name, checkpoint in read_table(publisher).items()
+}
+
+
+def load_pretrained(
+    name: str, *, num_classes: int | None = None, image_size: int | tuple[int, int] | None = None
+) -> ViT:
+    """Load a trained model by its name: in eval mode, on the CPU, its weights float32.
+
+    Args:
+        name: "fashion", the book's own, which needs no network; or an official one, a key of
+            CHECKPOINTS, such as "vit_base_patch16_224" (timm), "vit_b_16" (torchvision),
+            "google/vit-base-patch16-224" (Hugging Face), "ViT-B_16-224" (Google's .npz).
+        num_classes: where it differs from the checkpoint's, the model has a new head of zeros.
+        image_size: pixels, one number or (height, width). Where the grid of patches differs from
+            the checkpoint's, its position embeddings are resized.
+
+    `config` holds the constructor's arguments and, of the data the model was trained on, its name
+    ("dataset") and the "mean" and "std" that `data.normalize` takes; "fashion" adds "class_names".
+
+    Official files are downloaded once, with a progress bar: from the hub by huggingface_hub (the
+    extra [weights]), else by pooch. They are checked: against the SHA-256 sum that the hub names,
+    against the first 8 digits of one that torchvision's file names carry. Google publishes none,
+    but each array in an .npz has a CRC-32, and that is checked.
+
+    Raises ValueError for an unknown name, for sizes that do not fit, before anything is fetched,
+    and for a file that does not hold the model it should; ConnectionError where a download fails,
+    is cut short, stalls or is damaged; ImportError without huggingface_hub.
+    """
+    if name not in CHECKPOINTS and name not in BUNDLED:
+        raise ValueError(f"no pretrained model is called {name!r}{suggestions(name)}")
+    changes = {"num_classes": num_classes, "image_size": image_size}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if name in BUNDLED:
+        vit = load_bundled(name)
+    else:
+        CHECKPOINTS[name].build(**changes)  # sizes that do not fit are worth no download
+        vit = load_official(name)
+    return adapt(vit, **changes) if changes else vit
+
+
+def adapt(
+    vit: ViT, *, num_classes: int | None = None, image_size: int | tuple[int, int] | None = None
+) -> ViT:
+    """Copy a ViT for another number of classes, another size of pictures, or both.
+
+    A head for another number of classes is new: zeros, as before training. For another grid of
+    patches, learned positions are resized and computed ones computed; all other weights stay.
+
+    Raises ValueError for sizes that do not fit.
+    Source: section 3.2, fine-tuning.
+    """
+    known = inspect.signature(ViT).parameters
+    arguments = {key: value for key, value in vit.config.items() if key in known}
+    facts = {key: value for key, value in vit.config.items() if key not in known}
+    if num_classes is not None:
+        arguments["num_classes"] = num_classes
+    if image_size is not None:
+        arguments["image_size"] = image_size
+    with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers as they were
+        new = ViT(**arguments)
+    state = vit.state_dict()
+    if vit.position == "learned":
+        state["pos_embedding"] = resize_pos_embedding(
+            state["pos_embedding"], vit.grid, new.grid, vit.num_prefix
+        )
+    elif vit.position == "learned_2d":  # resized as a grid; then one row and one column say it all
+        columns = new.grid[1]
+        positions = resize_pos_embedding(vit.patch_positions()[None], vit.grid, new.grid, 0)[0]
+        state["pos_columns"], _ = positions[:columns].chunk(2, dim=-1)
+        _, state["pos_rows"] = positions[::columns].chunk(2, dim=-1)
+    if arguments["num_classes"] != vit.config["num_classes"]:
+        for key in ("mlp_head.1.weight", "mlp_head.1.bias"):
+            state[key] = new.state_dict()[key]  # zeros
+        facts.pop("class_names", None)
+    new.load_state_dict(state)
+    new.config |= facts
+    return new.to(vit.mlp_head[1].weight).train(vit.training)
+
+
+def load_bundled(name: str) -> ViT:
+    path = ASSETS / f"{name}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} comes with the package and is gone: install it again")
+    return load_model(path)
+
+
+def load_official(name: str) -> ViT:
+    """Fetch a checkpoint of CHECKPOINTS, and build the model that it is said to hold."""
+    checkpoint = CHECKPOINTS[name]
+    publisher = PUBLISHERS[checkpoint.publisher]
+    if publisher.base:
+        path = fetch(publisher.base + checkpoint.address)
+    else:
+        path = fetch_from_hub(checkpoint.address, "model.safetensors")
+    vit = checkpoint.build()
+    try:
+        state = {key: tensor.float() for key, tensor in publisher.read(path).items()}
+        if (classes := len(state["mlp_head.1.weight"])) != CLASSES:
+            raise ValueError(f"its head has {classes} classes, not {CLASSES}")
+        vit.load_state_dict(state, assign=True)
+    except (EOFError, RuntimeError, SafetensorError, UnpicklingError, ValueError) as error:
+        raise ValueError(
+            f"{path} does not hold the weights of {name}: {error}. If the file was damaged on this "
+            "machine, delete it and load it again"
+        ) from error
+    vit.config |= {"dataset": "ImageNet", "mean": publisher.mean, "std": publisher.std}
+    return vit.eval()
+
+
+def fetch(url: str) -> Path:
+    """Download a file into the cache, unless it is there already; ConnectionError where it fails.
+
+    It is checked before it gets its name: a .pth against the digits of its SHA-256 sum in that
+    name, as in vit_b_16-c867db91.pth, an .npz by reading it.
+    """
+    name = url.rpartition("/")[2]
+
+    def download(url, file, _):
+        pooch.HTTPDownloader(progressbar=True, chunk_size=2**16, timeout=TIMEOUT)(url, file, None)
+        if name.endswith(".npz"):
+            from_npz(file)
+            return
+        expected = name.removesuffix(".pth").rpartition("-")[2]
+        if not (found := pooch.file_hash(file)).startswith(expected):
+            raise ValueError(f"its SHA-256 sum should begin with {expected}, and is {found}")
+
+    try:
+        return Path(pooch.retrieve(url, None, fname=name, path=CACHE, downloader=download))
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"could not download {url}: {error}") from error
+
+
+def fetch_from_hub(repository: str, name: str) -> Path:
+    """Download a file of the Hugging Face hub into the hub's cache, unless it is there already.
+
+    Where the hub does not answer, what is in the cache is taken. Raises ConnectionError where the
+    download fails or the file has another SHA-256 sum than the hub says, ImportError without
+    huggingface_hub.
+    """
+    try:
+        from huggingface_hub import (
+            get_hf_file_metadata,
+            hf_hub_download,
+            hf_hub_url,
+            try_to_load_from_cache,
+        )
+    except ImportError as error:
+        raise ImportError(
+            f"{repository} is on the Hugging Face hub, which takes huggingface_hub to read: "
+            "pip install 'vit_tutorial[weights]'"
+        ) from error
+    try:
+        # Asks once, and fails at once: hf_hub_download would go on asking for minutes.
+        metadata = get_hf_file_metadata(hf_hub_url(repository, name), timeout=TIMEOUT)
+        path = Path(hf_hub_download(repository, name))
+    except Exception as error:  # by version: OSError, requests', httpx's, the hub's own
+        if isinstance(cached := try_to_load_from_cache(repository, name), str):
+            return Path(cached)
+        raise ConnectionError(f"could not download {name} of {repository}: {error}") from error
+    is_sha256 = len(metadata.etag) == 64  # so it is of large files
+    if is_sha256 and (found := pooch.file_hash(path)) != metadata.etag:
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)  # a link to the other, where the system has links
+        raise ConnectionError(
+            f"{name} of {repository} should have the SHA-256 sum {metadata.etag}, and has {found}: "
+            "it was damaged, and has been removed; load it again"
+        )
+    return path
+
+
+def imagenet_class_names() -> list[str]:
+    """Name ImageNet's 1,000 classes, in the order of the official checkpoints' logits.
+
+    They stand in the config.json of google/vit-base-patch16-224 on the hub. Raises what
+    `fetch_from_hub` raises, and ValueError where there are not 1,000.
+    """
+    path = fetch_from_hub("google/vit-base-patch16-224", "config.json")
+    names = json.loads(path.read_text(encoding="utf8")).get("id2label", {})
+    if names.keys() != {str(number) for number in range(1000)}:
+        raise ValueError(f"{path} should name 1,000 classes in id2label, found {len(names)}")
+    return [names[str(number)] for number in range(1000)]
+
+
+def suggestions(name: str) -> str:
+    """Say which names come near a wrong one, or which there are."""
+    names = [*BUNDLED, *CHECKPOINTS]
+    near = get_close_matches(name, names, n=3, cutoff=0.7)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(names)}"

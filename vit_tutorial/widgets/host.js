@@ -1,0 +1,115 @@
+// In a page of the book: brings the figures to life, with no kernel and no network.
+//
+// A figure is an element with the class vt-live that holds a picture and the figure's state as
+// JSON; its attribute data-figure names the module to draw it. The module is the one that a
+// notebook's widget has, and what it is given here is the same as there: a model with get, set, on,
+// off and save_changes, and an element to draw in.
+
+const HERE = document.currentScript?.src || document.baseURI;
+
+export function start(figures) {
+  const all = document.querySelectorAll(".vt-live[data-figure]");
+  if (!("IntersectionObserver" in globalThis)) {
+    all.forEach((element) => mount(element, figures));
+    return;
+  }
+  const cleanups = new Map();
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (isIntersecting && !cleanups.has(target)) {
+          cleanups.set(target, mount(target, figures));
+        } else if (!target.isConnected) {
+          observer.unobserve(target); // it was taken out of the page, and is heard of a last time
+          cleanups.get(target)?.then((cleanup) => cleanup?.());
+          cleanups.delete(target);
+        }
+      }
+    },
+    { rootMargin: "400px" }, // ready before it is seen
+  );
+  all.forEach((element) => observer.observe(element));
+}
+
+// Draw a figure in place of its picture. Where that fails, the picture stays, and a line says so.
+async function mount(element, figures) {
+  const el = document.createElement("div");
+  el.className = "vt-mounted";
+  try {
+    const figure = figures[element.dataset.figure];
+    if (!figure) throw new Error(`there is no figure called ${element.dataset.figure}`);
+    const state = JSON.parse(element.querySelector("script[type='application/json']").textContent);
+    if (typeof state.vit === "string") state.vit = await load(state.vit);
+    element.append(el);
+    const cleanup = await figure.render({ model: new Model(state), el });
+    element.querySelector("img").hidden = true;
+    return cleanup;
+  } catch (error) {
+    el.remove();
+    const note = document.createElement("p");
+    note.className = "vt-note";
+    note.textContent = `This figure stays a picture here: ${error.message}.`;
+    element.append(note);
+  }
+}
+
+const loading = new Map();
+
+// A model's weights, by its name: a script beside this one, asked for once and when needed.
+function load(name) {
+  if (!loading.has(name)) {
+    const address = new URL(`models/${encodeURIComponent(name)}.js`, HERE).href;
+    loading.set(
+      name,
+      new Promise((resolve, reject) => {
+        const script = document.createElement("script");
+        const given = () => globalThis.vitTutorialModels?.[name];
+        const gone = () =>
+          reject(new Error(`the weights of the model “${name}” could not be loaded`));
+        script.src = address;
+        script.onload = () => (given() ? resolve(given()) : gone());
+        script.onerror = gone;
+        document.head.append(script);
+      }),
+    );
+  }
+  return loading.get(name);
+}
+
+// What anywidget calls the model, with nobody at the other end.
+export class Model {
+  #state;
+  #listeners = new Map();
+
+  constructor(state) {
+    this.#state = { ...state };
+  }
+
+  get(name) {
+    return this.#state[name];
+  }
+
+  set(name, value) {
+    if (Object.is(this.#state[name], value)) return;
+    this.#state[name] = value;
+    for (const event of [`change:${name}`, "change"]) {
+      for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(this, value);
+    }
+  }
+
+  on(event, listener) {
+    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener]);
+  }
+
+  // As Backbone has it: without a listener all of the event's go, without an event all of them.
+  off(event, listener) {
+    for (const name of event ? [event] : [...this.#listeners.keys()]) {
+      const left = (this.#listeners.get(name) ?? []).filter(
+        (each) => listener && each !== listener,
+      );
+      this.#listeners.set(name, left);
+    }
+  }
+
+  save_changes() {}
+}

@@ -1,0 +1,93 @@
+"""A model's weights for a page: a byte each, in text that a script can carry.
+
+The standard library is all this file needs, for it also runs where the book is built, and there is
+no PyTorch there.
+"""
+
+import json
+import math
+import struct
+import sys
+from array import array
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+
+NOTHING = 1e-30  # rows below this become zeros: float32 has no scale for them
+Tensors = Mapping[str, tuple[tuple[int, ...], array]]  # name -> shape, numbers row by row
+
+
+def quantise(tensors: Tensors, config: Mapping) -> dict:
+    """Put weights into what `vit.js` reads.
+
+    Args:
+        tensors: name -> (shape, float32 numbers). Each row, along the last axis, gets a scale, a
+            float32, and each of its numbers becomes a whole one from -127 to 127. A tensor of a
+            single row (a bias, say) stays float32: there is little of it.
+        config: what JSON can hold; it goes along.
+
+    Returns:
+        {"config", "tensors": name -> shape, "data": base64 of first every float32, then the bytes}.
+
+    The same weights give the same text on every machine. Raises ValueError for a number that is
+    not finite.
+    """
+    floats, integers = array("f"), array("b")
+    for name, (shape, numbers) in tensors.items():
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(f"{name} holds a number that is not finite: no page can show this")
+        length = shape[-1]
+        if len(numbers) == length:
+            floats.extend(numbers)
+            continue
+        for start in range(0, len(numbers), length):
+            row = numbers[start : start + length]
+            largest = max(map(abs, row))
+            floats.append(largest / 127 if largest > NOTHING else 1.0)
+            scale = floats[-1]  # as float32 has it
+            integers.extend([round(number / scale) for number in row])
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return {
+        "config": json.loads(json.dumps(config)),  # a tuple is a list there
+        "tensors": {name: list(shape) for name, (shape, _) in tensors.items()},
+        "data": b64encode(floats.tobytes() + integers.tobytes()).decode(),
+    }
+
+
+def read_checkpoint(path: Path) -> tuple[Tensors, dict]:
+    """Read what `save_model` wrote: its tensors, which must be float32, and its config.
+
+    Raises ValueError for a file that is something else.
+    """
+    content = path.read_bytes()
+    try:
+        (length,) = struct.unpack_from("<Q", content)
+        header = json.loads(content[8 : 8 + length])
+        metadata = header.pop("__metadata__")
+        config = {
+            key: value
+            for part in ("arguments", "facts")
+            for key, value in json.loads(metadata[part], object_hook=untag).items()
+        }
+        tensors = {}
+        for name in sorted(header):
+            if header[name]["dtype"] != "F32":
+                raise ValueError(f"{name} is {header[name]['dtype']}")
+            start, end = header[name]["data_offsets"]
+            numbers = array("f", content[8 + length + start : 8 + length + end])
+            if sys.byteorder == "big":
+                numbers.byteswap()
+            tensors[name] = tuple(header[name]["shape"]), numbers
+    except (KeyError, ValueError, struct.error) as error:
+        raise ValueError(f"{path} is no float32 checkpoint of save_model's: {error}") from error
+    return tensors, config
+
+
+def untag(value: dict) -> dict | list:
+    return value["tuple"] if [*value] == ["tuple"] else value
+
+
+def model_script(name: str, payload: Mapping) -> str:
+    """Write the script that hands a model to the book's pages, which a page may load as a file."""
+    return f"(globalThis.vitTutorialModels ??= {{}})[{json.dumps(name)}] = {json.dumps(payload)};\n"
