@@ -353,28 +353,31 @@ def test_a_run_is_the_same_twice_and_another_with_another_seed(whole, tmp_path):
     assert not torch.equal(other.state_dict()[weight], model.state_dict()[weight])
 
 
-def test_one_step_is_the_one_written_out(tmp_path):
+def test_one_step_is_the_one_written_out(tmp_path, monkeypatch):
     """One epoch of one step on all pictures, by AdamW alone: the first step is lr * sign(g)."""
     recipe = replace(
-        TINY, epochs=1, batch_size=200, warm_up=0.0, matrix_lr=None, weight_decay=0.0, lr=1e-3
+        TINY, epochs=1, batch_size=200, warm_up=0.0, matrix_lr=None, weight_decay=0.0, lr=1e-4
     )
     recipe = replace(recipe, flip=False, shift=0, erase=0, drop_patches=0.0, clip=None)
+    # A fresh head is zero: its loss is log(10) whatever the labels, and no gradient passes it.
+    monkeypatch.setitem(train.ARCHITECTURES, "ViT", lambda **given: randomise(ViT(**given)))
     images, labels, *_ = train.load_pictures(recipe)
     torch.manual_seed(0)
-    before = ViT(**MODEL)
+    before = randomise(ViT(**MODEL))
     logits = before((images / 255 - 0.2860) / 0.3530)
     smooth = 0.95 * F.one_hot(labels, 10) + 0.05 / 10
     loss = -(smooth * logits.log_softmax(dim=1)).sum(dim=1).mean()
     loss.backward()
+    monkeypatch.setattr(train, "save_model", lambda *_: None)  # it knows ViT by its own name
     after, records = run(recipe, tmp_path)
-    head = before.mlp_head[1].weight  # where the head is zero, no other gradient arrives
-    change = after.mlp_head[1].weight - head
-    strong = head.grad.abs() > 1e-4
-    assert strong.sum() > 100
-    expected = -1e-3 * head.grad.sign()
-    torch.testing.assert_close(change[strong], expected[strong], rtol=1e-3, atol=0)
     assert records[1]["train_loss"] == pytest.approx(loss.item(), abs=2e-5)
-    assert records[1]["train_loss"] == pytest.approx(math.log(10), abs=2e-5)
+    after = dict(after.named_parameters())
+    for name, parameter in before.named_parameters():
+        strong = parameter.grad.abs() > 1e-4
+        assert strong.any(), name
+        change = (after[name] - parameter)[strong]
+        expected = -1e-4 * parameter.grad[strong].sign()
+        torch.testing.assert_close(change, expected, rtol=0.01, atol=0)
 
 
 @pytest.mark.parametrize("clip", [None, 0.01])
