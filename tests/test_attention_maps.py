@@ -21,12 +21,14 @@ from vit_tutorial import (
     attention_rollout,
     change_temperature,
     layer_predictions,
+    load_pretrained,
     mean_attention_distance,
     patchify,
     record_attention,
     switch_off_heads,
     unpatchify,
 )
+from vit_tutorial.data import load_dataset, normalize
 
 SIZE = {"image_size": (6, 8), "patch_size": 2, "channels": 1, "num_classes": 3}
 BODY = {"dim": 8, "depth": 3, "heads": 2, "dim_head": 5, "mlp_dim": 16}
@@ -903,3 +905,31 @@ def test_relevance_through_foreign_and_compiled_models_is_refused(vit, images):
         attention_relevance(nn.Linear(2, 2), images, [0, 1])
     with pytest.raises(RuntimeError, match=r"compiled.*_orig_mod"):
         attention_relevance(compiled_as_a_whole(vit), images, [0, 1])
+
+
+# The book's own model, on its own pictures and on pictures of another shape
+
+
+@pytest.fixture(params=[(28, 28), (28, 20)], ids=["square", "not square"], scope="module")
+def of_the_book(request):
+    """Its maps, in double precision, on the first pictures of the test set; its grid."""
+    vit = load_pretrained("fashion", image_size=request.param).double()
+    images, _ = load_dataset("fashion_mnist", "test", subset=20)
+    width = request.param[1]
+    left = (28 - width) // 2
+    pictures = normalize(images[:2], vit.config["mean"], vit.config["std"])
+    pictures = pictures[..., left : left + width].double()
+    with torch.no_grad(), record_attention(vit) as maps:
+        vit(pictures)
+    return maps, vit.grid
+
+
+def test_the_books_rollout_is_that_of_loops(of_the_book):
+    maps, _ = of_the_book
+    torch.testing.assert_close(attention_rollout(maps), rollout_by_loops(maps))
+
+
+def test_the_books_distance_is_that_of_loops(of_the_book):
+    maps, grid = of_the_book
+    expected = distance_by_loops(maps, grid, (4, 4), prefix=1)
+    torch.testing.assert_close(mean_attention_distance(maps, grid, 4), expected)
