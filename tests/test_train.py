@@ -836,12 +836,20 @@ def test_help_names_every_recipe(capsys, monkeypatch):
         assert option in text
 
 
-@pytest.mark.parametrize("arguments", [["--out", "x", "--recipe", "nonesuch"], []])
-def test_what_is_missing_or_unknown_is_named(arguments, capsys):
+def test_an_unknown_recipe_is_answered_with_the_known(capsys):
     with pytest.raises(SystemExit) as stopped:
-        train.main(arguments)
+        train.main(["--recipe", "nonesuch"])
     assert stopped.value.code == 2
-    assert ("'nonesuch' (choose from" if arguments else "--out") in capsys.readouterr().err
+    assert "'nonesuch' (choose from" in capsys.readouterr().err
+
+
+def test_without_a_folder_the_command_as_logged_writes_into_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(RECIPES, "tiny", replace(TINY, epochs=1))
+    train.main(["--recipe", "tiny", "--device", "cpu"])
+    command = read_log(tmp_path / "runs/tiny-0")[0]["command"]
+    assert command == "python -m vit_tutorial.train --recipe tiny --seed 0"
+    train.main([*command.split()[3:], "--resume"])  # and can be given again
 
 
 def test_no_epochs_are_refused(command, tmp_path):

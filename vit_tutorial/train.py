@@ -530,7 +530,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train a Vision Transformer on Fashion-MNIST, on a CPU or a GPU, with torchrun on many."""
     parser = argparse.ArgumentParser("python -m vit_tutorial.train", description=main.__doc__)
     parser.add_argument("--recipe", choices=RECIPES, default="quick", help="default: %(default)s")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--out", metavar="DIR", help="folder to write to; default: runs/RECIPE-N")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda, mps; auto, the default: the best there is"
@@ -552,7 +552,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             command += f" --epochs {given.epochs}"
         train(
             recipe,
-            given.out,
+            given.out or f"runs/{given.recipe}-{given.seed}",
             seed=given.seed,
             device=given.device,
             resume=given.resume,
