@@ -497,6 +497,7 @@ def test_a_browser_without_an_observer_shows_all_at_once(book, vit, image):
     figure = AttentionRow(vit, image)
     page = book.open(figure, apart=3000, before="delete globalThis.IntersectionObserver")
     page.locator(".vt-card").wait_for()
+    assert page.locator(".vt-card").is_visible()
 
 
 def test_without_javascript_the_picture_stays(book, vit, image):
