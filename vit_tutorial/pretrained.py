@@ -29,6 +29,7 @@ from vit_tutorial.weights import (
     load_model,
 )
 
+# Not imported from data.py, which is a command too: the package must not load it on its own.
 ASSETS = Path(__file__).parent / "assets"
 CACHE = pooch.os_cache("vit_tutorial") / "checkpoints"
 TIMEOUT = 30  # seconds of silence after which a server counts as down
