@@ -7,6 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports Hugging Face's lib
 
 import pytest
 import torch
+from figure_page import Book
 from playwright.sync_api import sync_playwright
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
@@ -84,3 +85,11 @@ def browser():
             pytest.fail(f"no browser starts: run `playwright install chromium`\n{error}")
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def book(browser, tmp_path):
+    """A page of the book with figures of the test's choice: `book.open(figure, …)`."""
+    book = Book(browser, tmp_path)
+    yield book
+    book.close()

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, replace
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from conftest import randomise
@@ -77,6 +78,9 @@ CHANGES = {  # arm: what of the baseline it changes, and to what
     "no-smoothing": {"label_smoothing": 0.0},
     "no-decay": {"weight_decay": 0.0},
     "no-clipping": {"clip": None},
+    "figure-cls": {},
+    "figure-mean": {"model.pool": "mean"},
+    "figure-none": {"model.position": "none"},
 }
 COUNTS = (500, 2_000, 10_000, 55_000)
 
@@ -464,3 +468,45 @@ def test_the_logs_in_the_repository_are_whole_and_say_how_they_came_about():
     for arm, found in seeds.items():
         assert found == set(range(len(found))), arm
         assert len(found) >= 3 or arm in RECIPES, f"{arm}: only the seeds {found}"
+
+
+def test_the_slope_is_that_of_a_straight_line_through_the_last_epochs():
+    accuracies = [0.1, 0.9, 0.5, 0.52, 0.55, 0.53, 0.6]
+    run = [{"event": "epoch", "validation_accuracy": a} for a in accuracies]
+    expected = 100 * np.polyfit(range(5), accuracies[-5:], 1)[0]
+    assert experiments.slope([{"event": "start"}, *run]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ([0.90, 0.91, 0.92], [0.80, 0.81, 0.83], "a ahead"),
+        ([0.80, 0.81, 0.83], [0.90, 0.91, 0.92], "b ahead"),
+        ([0.90, 0.80, 0.85], [0.85, 0.86, 0.84], "no difference seen"),
+    ],
+)
+def test_a_comparison_says_who_is_ahead_only_where_the_interval_does(capsys, a, b, said):
+    runs = {
+        name: [[{"event": "test", "test_accuracy": accuracy}] for accuracy in tests]
+        for name, tests in (("a", a), ("b", b))
+    }
+    low, high = experiments.compare(runs, "a", "b")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].strip() == said
+    assert f"({low:+.2f} to {high:+.2f})" in lines[0]
+    assert (low > 0, high < 0) == (said == "a ahead", said == "b ahead")
+
+
+def test_progress_is_the_likeness_of_positions_and_an_epoch_run_again_replaces_itself(tmp_path):
+    vit = randomise(ViT(**MODEL))
+    path = tmp_path / "progress.jsonl"
+    for epoch in (0, 1, 2, 1):
+        experiments.record_progress(path, epoch, vit)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [0, 1]
+    similarity = torch.tensor(records[-1]["similarity"]) / 100
+    one, two = vit.pos_embedding[0, 1], vit.pos_embedding[0, 6]  # of patches 0 and 5
+    expected = torch.nn.functional.cosine_similarity(one, two, dim=0)
+    assert similarity[0, 5] == pytest.approx(expected.item(), abs=0.0051)
+    assert torch.equal(similarity, similarity.T)
+    assert torch.equal(similarity.diagonal(), torch.ones(16))

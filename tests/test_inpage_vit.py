@@ -1,6 +1,7 @@
 """The ViT in plain JavaScript agrees with PyTorch that holds the same dequantised weights."""
 
 import gzip
+import re
 from base64 import b64decode, b64encode
 from contextlib import ExitStack
 from copy import deepcopy
@@ -36,7 +37,7 @@ RUN = """({ payload, pictures, changes, maps }) => {
         return btoa(bytes);
     };
     return pictures.map((picture, i) => {
-        const seen = vit.forward($vit.fromBase64(picture), changes);
+        const seen = vit.forward($weights.fromBase64(picture), changes);
         return {
             logits: [...seen.logits],
             predictions: seen.predictions.map((each) => [...each]),
@@ -50,7 +51,7 @@ RUN = """({ payload, pictures, changes, maps }) => {
 @pytest.fixture(scope="module")
 def page(browser):
     page = browser.new_page()
-    page.add_script_tag(content=join(["vit"]).replace("const $vit", "globalThis.$vit"))
+    page.add_script_tag(content=re.sub(r"^const \$", "globalThis.$", join(["vit"]), flags=re.M))
     yield page
     page.close()
 

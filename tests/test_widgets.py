@@ -6,8 +6,6 @@ import http.server
 import json
 import re
 import threading
-from importlib.util import find_spec
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -16,20 +14,13 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from conftest import randomise
+from figure_page import NOTEBOOK, said
 
 from vit_tutorial import ViT, record_attention, save_model
 from vit_tutorial.data import load_dataset, normalize
 from vit_tutorial.widgets import AttentionRow, Figure, bundle, dequantised, page_vit
 from vit_tutorial.widgets.bundle import figure_names, join, page_script, style_sheet, widget_script
 from vit_tutorial.widgets.quantise import model_script
-
-THEME = [  # the book's: figures take their colours from it
-    next(Path(find_spec(package).origin).parent.rglob(f"{sheet}.css"))
-    for package, sheet in [
-        ("pydata_sphinx_theme", "pydata-sphinx-theme"),
-        ("sphinx_book_theme", "sphinx-book-theme"),
-    ]
-]
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +139,7 @@ def test_a_bundled_model_goes_by_its_name_and_one_changed_weight_ends_that(
     save_model(vit, tmp_path / "fashion.safetensors")
     monkeypatch.setattr("vit_tutorial.widgets.packing.ASSETS", tmp_path)
     html = AttentionRow(vit, image).to_html()
-    assert 'data-vit="fashion"' in html
+    assert 'data-models="fashion"' in html
     assert len(html) < 10_000
     other = dequantised(vit)
     with torch.no_grad():
@@ -237,59 +228,6 @@ def test_the_shared_code_is_light():
 
 
 # In a page
-
-
-class Book:
-    """A page as the book has it, with figures of our choice, opened by double-click."""
-
-    def __init__(self, browser, folder):
-        self.browser, self.folder, self.pages = browser, folder, []
-        (folder / "figures.js").write_text(page_script(), "utf8")
-        (folder / "figures.css").write_text(style_sheet(), "utf8")
-
-    def open(self, *figures, theme="light", width=1000, before="", apart=0, **options):
-        sheets = [*(path.as_uri() for path in THEME), "figures.css"]
-        gap = f'<div style="height: {apart}px"></div>'
-        cells = gap.join(
-            f'<div class="cell_output docutils container"><div class="output text_html">'
-            f"{figure if isinstance(figure, str) else figure.to_html()}</div></div>"
-            for figure in figures
-        )
-        (self.folder / "page.html").write_text(
-            f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf8">'
-            '<meta name="viewport" content="width=device-width"><title>A page</title>'
-            + "".join(f'<link rel="stylesheet" href="{sheet}">' for sheet in sheets)
-            + '<script defer src="figures.js"></script><main class="bd-content">'
-            f'<article class="bd-article"><h1>A page</h1>{gap}{cells}</article></main></html>',
-            "utf8",
-        )
-        page = self.browser.new_page(
-            viewport={"width": width, "height": 700}, color_scheme=theme, **options
-        )
-        self.pages.append(page)
-        page.noise, page.asked = [], []
-        page.on("console", lambda line: page.noise.append(line.text))
-        page.on("pageerror", lambda error: page.noise.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url))
-        if before:
-            page.add_init_script(before)
-        page.goto((self.folder / "page.html").as_uri())
-        return page
-
-    def close(self):
-        for page in self.pages:
-            page.close()
-
-
-@pytest.fixture
-def book(browser, tmp_path):
-    book = Book(browser, tmp_path)
-    yield book
-    book.close()
-
-
-def said(card):
-    return card.locator(".vt-outcome").inner_text()
 
 
 def shares(card):
@@ -401,7 +339,7 @@ def test_by_keyboard_alone(book, vit, image, row):
     assert shares(card) == pytest.approx((100 * hot / hot.sum())[1:].tolist(), abs=0.51)
     press("Tab", "Tab", "Enter")  # past "surprise me" to "reset"
     assert said(card).startswith("Patch 25 takes")
-    press("Tab", "Enter")
+    press("Tab", "Tab", "Enter")  # past "copy link" to the numbers
     card.locator("tbody tr").nth(49).wait_for()
 
 
@@ -516,7 +454,11 @@ NO_CANVAS = "HTMLCanvasElement.prototype.getContext = () => null"
         ("", ('"layer":0', '"layer":'), "This figure stays a picture here: "),
         ("", ("attention_row", "other"), "there is no figure called other."),
         ("", ('"pixels":"', '"pixels":"AAAA'), "this model reads pictures of 1 x 28 x 28 bytes"),
-        ("", ('"vit":{', '"vit":"gone","was":{'), "the weights of the model “gone” could not be"),
+        (
+            "",
+            ('"vit":{', '"vit":{"bundled":"gone"},"was":{'),
+            "the weights of the model “gone” could not be",
+        ),
     ],
 )
 def test_where_a_figure_cannot_live_a_line_says_so_and_the_picture_stays(
@@ -555,28 +497,57 @@ def test_text_that_looks_like_code_stays_text(book, vit, image):
     assert page.noise == []
 
 
+# Links
+
+
+def test_a_link_opens_the_page_with_the_figure_as_it_was(book, vit, image):
+    page = book.open(AttentionRow(vit, image), AttentionRow(vit, image), apart=2000)
+    second = page.locator(".vt-live").nth(1)
+    second.scroll_into_view_if_needed()
+    card = second.locator(".vt-card")
+    card.get_by_role("gridcell", name="patch 9, row 2, column 2").first.click()
+    card.get_by_label("head", exact=True).select_option("head 2")
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    card.get_by_role("button", name="copy link").click()
+    link = card.get_by_label("The link").input_value()
+    before = said_of(card)
+    page.goto(link)
+    linked = page.locator(".vt-live").nth(1).locator(".vt-card")
+    linked.wait_for()  # scrolled to, or it would not be there yet
+    assert said_of(linked) == before
+    assert page.noise == []
+
+
+def said_of(card):
+    """The table's caption tells all of the state."""
+    card.get_by_text("The numbers").click()
+    return card.locator(".vt-numbers .vt-label").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("vt=0&state={}", "it is of version 0"),
+        ("vt=1&state={", "its state is damaged"),
+        ("vt=1", "its state is damaged"),
+        ("vt=1&state=[]", "its state is damaged"),
+        ('vt=1&state={"colour":1}', "there is no “colour” here"),
+        ('vt=1&state={"head":"1"}', "“head” is something else here"),
+        ('vt=1&state={"head":7}', "head is one of 0 to 1, got 7"),
+        ('vt=1&state={"temperature":-1}', "temperature is positive"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
+    book, vit, image, query, message
+):
+    page = book.open(AttentionRow(vit, image))
+    page.goto(f"{page.url}?figure=attention_row&number=0&{query}")
+    page.locator(".vt-card").wait_for()
+    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert said(page.locator(".vt-card")).startswith("Patch 25 takes")
+
+
 # In a notebook: the module that anywidget loads, with a model that counts who listens
-
-
-NOTEBOOK = """async ([source, state]) => {
-    const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-    const module = await import(address);
-    const listeners = new Map();
-    const all = (name) => listeners.get(name) ?? listeners.set(name, new Set()).get(name);
-    globalThis.saved = 0;
-    globalThis.model = {
-        get: (name) => state[name],
-        set(name, value) {
-            state[name] = value;
-            for (const listener of all(`change:${name}`)) listener();
-        },
-        on: (name, listener) => all(name).add(listener),
-        off: (name, listener) => all(name).delete(listener),
-        save_changes: () => saved++,
-    };
-    globalThis.listening = () => [...listeners.values()].reduce((sum, each) => sum + each.size, 0);
-    globalThis.stop = await module.default.render({ model, el: document.body });
-}"""
 
 
 def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
@@ -609,7 +580,7 @@ def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
 def test_the_widget_carries_its_module_and_style():
     assert AttentionRow._esm == widget_script("attention_row")
     assert not re.search(r"^import ", AttentionRow._esm, re.M)
-    assert AttentionRow._css == style_sheet()
+    assert AttentionRow._css == style_sheet("attention_row")
 
 
 def test_one_changed_weight_shows_in_the_page(book, vit, image):

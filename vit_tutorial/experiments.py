@@ -13,11 +13,13 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vit_tutorial.augment import shift
@@ -33,6 +35,7 @@ from vit_tutorial.train import (
     train,
     write_log,
 )
+from vit_tutorial.vit import ViT
 from vit_tutorial.weights import load_model
 
 RUNS = Path(__file__).parent / "runs"  # the logs that the chapters plot
@@ -66,6 +69,9 @@ ARMS = {
     "no-smoothing": replace(BASELINE, label_smoothing=0.0),
     "no-decay": replace(BASELINE, weight_decay=0.0),
     "no-clipping": replace(BASELINE, clip=None),
+    "figure-cls": BASELINE,
+    "figure-mean": replace(BASELINE, model=SMALL_VIT | {"pool": "mean"}),
+    "figure-none": replace(BASELINE, model=SMALL_VIT | {"position": "none"}),
     **{f"vit-{n}": replace(PLAIN, train_on=n, **often) for n, often in SIZES.items()},
     **{f"cnn-{n}": replace(PLAIN_CNN, train_on=n, **often) for n, often in SIZES.items()},
 }
@@ -84,8 +90,11 @@ EXPERIMENTS = {
         "no-clipping",
     ),
     "data_size": tuple(f"{model}-{n}" for n in SIZES for model in ("vit", "cnn")),
-    "robustness": ("vit-55000", "cnn-55000"),
+    # Compared with nothing: their models run in the book's pages (seed 0), where readers play with
+    # them. Of the first is also kept what its positions were after every epoch.
+    "figures": ("figure-cls", "figure-mean", "figure-none"),
 }
+EXPERIMENTS["robustness"] = EXPERIMENTS["data_size"]
 SHIFTS = range(5)  # pixels, in each of four directions
 
 # Two-sided 95 % points of Student's t, by the number of differences (one more than the degrees of
@@ -112,9 +121,33 @@ def run_arm(arm: str, seed: int, recipe: Recipe, out: Path, device: str, command
         return f"{folder}: finished before"
     if device == "cpu":
         torch.set_num_threads(1)  # two runs of one thread each are faster than one run of two
+    after_epoch = None
+    if arm == "figure-cls":
+        after_epoch = partial(record_progress, folder / "progress.jsonl")
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        _, records = train(recipe, folder, seed=seed, device=device, resume=True, command=command)
+        _, records = train(
+            recipe,
+            folder,
+            seed=seed,
+            device=device,
+            resume=True,
+            command=command,
+            after_epoch=after_epoch,
+        )
     return f"{folder}: test accuracy {records[-1]['test_accuracy']:.2%}"
+
+
+def record_progress(path: Path, epoch: int, vit: ViT) -> None:
+    """Add to a file what a ViT's position embeddings have become: how like each is to each other.
+
+    "similarity" holds the cosine of every two patches' position embeddings, row by row, in
+    hundredths. What an earlier run wrote for this epoch or later ones is replaced.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    before = [record for record in map(json.loads, lines) if record["epoch"] < epoch]
+    positions = F.normalize(vit.pos_embedding[0, vit.num_prefix :].detach().cpu(), dim=-1)
+    similarity = (100 * positions @ positions.T).round().int().tolist()
+    write_log(path, [*before, {"event": "progress", "epoch": epoch, "similarity": similarity}])
 
 
 def end_with_the_command() -> None:
@@ -170,6 +203,25 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, fl
     differences = torch.tensor(a, dtype=torch.float64) - torch.tensor(b, dtype=torch.float64)
     mean, half = differences.mean(), STUDENT[len(a)] * differences.std() / len(a) ** 0.5
     return mean.item(), (mean - half).item(), (mean + half).item()
+
+
+def slope(run: list[dict], last: int = 5) -> float:
+    """Say how fast the held-out accuracy still rises: in points an epoch, over the last ones."""
+    accuracies = torch.tensor(column(run, "validation_accuracy")[-last:], dtype=torch.float64)
+    steps = torch.arange(len(accuracies), dtype=torch.float64) - (len(accuracies) - 1) / 2
+    return 100 * (steps @ accuracies / (steps @ steps)).item()
+
+
+def compare(runs: dict[str, list], one: str, another: str) -> tuple[float, float]:
+    """Print how far one arm's test accuracy is ahead of another's, in points, seed by seed.
+
+    Returns the ends of the 95 % interval of the difference: where it includes 0, none was seen.
+    """
+    tests = [[run[-1]["test_accuracy"] for run in runs[name]] for name in (one, another)]
+    mean, low, high = (100 * x for x in paired_difference(*tests))
+    seen = f"{one} ahead" if low > 0 else f"{another} ahead" if high < 0 else "no difference seen"
+    print(f"{one} - {another}: {mean:+.2f} points ({low:+.2f} to {high:+.2f}):\n  {seen}")
+    return low, high
 
 
 def measure_robustness(folder: Path) -> list[dict]:

@@ -34,7 +34,18 @@ ASSETS = Path(__file__).parent / "assets"
 CACHE = pooch.os_cache("vit_tutorial") / "checkpoints"
 TIMEOUT = 30  # seconds of silence after which a server counts as down
 
-BUNDLED = ("fashion",)  # each is a file in `assets`, and the README there says how it was made
+# Each is a file in `assets`, and the README there says how it was made. Those with a number are
+# single runs of the experiments (see experiments.py), named after their logs.
+BUNDLED = (
+    "fashion",
+    "figure-cls-0",
+    "figure-mean-0",
+    "figure-none-0",
+    "vit-500-0",
+    "cnn-500-0",
+    "vit-55000-0",
+    "cnn-55000-0",
+)
 
 
 def read_timm(path: Path) -> dict[str, Tensor]:

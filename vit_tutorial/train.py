@@ -121,6 +121,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     command: str | None = None,
+    after_epoch: Callable[[int, nn.Module], None] | None = None,
 ) -> tuple[nn.Module, list[dict]]:
     """Train a model by a recipe, choose its best epoch on held-out pictures, and test it once.
 
@@ -131,6 +132,8 @@ def train(
         resume: go on from the checkpoint in `out`, or begin where there is none. The numbers are
             those of a run that was never stopped.
         command: what the log is to name as the command that repeats the run.
+        after_epoch: called with the number of the epoch that ended and the model, in eval mode,
+            before the checkpoint is written; epoch 0 is the model that has seen nothing yet.
 
     Returns:
         the model of the best epoch, in eval mode on the CPU, and the log's records.
@@ -181,6 +184,8 @@ def train(
     if world > 1:
         net = DistributedDataParallel(net)
 
+    if after_epoch is not None and first == 0:
+        after_epoch(0, model.eval())
     for epoch in range(first, recipe.epochs):
         net.train()
         # What is drawn in an epoch comes from a seed of its own: to resume takes no more than that.
@@ -261,6 +266,8 @@ def train(
                 "validation_accuracy": validation_accuracy,
                 "model": {name: t.cpu().clone() for name, t in model.state_dict().items()},
             }
+        if after_epoch is not None:
+            after_epoch(epoch + 1, model)
         if rank == 0:
             checkpoint = {
                 "model": model.state_dict(),

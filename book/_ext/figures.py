@@ -41,7 +41,8 @@ def add_to_page(app, pagename, templatename, context, doctree):
         return
     app.add_js_file("figures.js", loading_method="defer")
     app.add_css_file("figures.css")
-    for name in sorted(set(re.findall(r'data-vit="([\w-]+)"', body))):
+    names = " ".join(re.findall(r'data-models="([\w -]+)"', body))
+    for name in sorted(set(names.split())):
         write_model(Path(app.outdir, "_static", "models", f"{name}.js"), name, pagename)
 
 

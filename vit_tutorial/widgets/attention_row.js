@@ -13,8 +13,10 @@ import {
   percent,
   picture,
   setting,
+  within,
 } from "./card.js";
-import { ViT, fromBase64, softmax } from "./vit.js";
+import { ViT, softmax } from "./vit.js";
+import { fromBase64 } from "./weights.js";
 
 const STATE = ["layer", "head", "query", "key", "temperature"];
 
@@ -100,6 +102,7 @@ function render({ model, el }) {
     });
     card.button("surprise me", surprise);
     card.button("reset", () => change(start));
+    card.link(model, STATE);
     parts = { asks, answers, classAsks, classAnswers, scale, opened, layer, head, temperature };
   }
 
@@ -132,6 +135,11 @@ function render({ model, el }) {
 
   function draw() {
     const [layer, head, query, key, temperature] = STATE.map((name) => model.get(name));
+    within("layer", layer, vit.config.depth);
+    within("head", head, vit.config.heads);
+    within("query", query, tokens);
+    within("key", key, tokens);
+    if (!(temperature > 0)) throw new RangeError(`temperature is positive, got ${temperature}`);
     const now = row(layer, head, query, temperature);
     const highest = Math.max(...now.weights);
     const name = (prefix_) => (place) => `${prefix_}${whereIs(prefix + place)}`;

@@ -37,7 +37,7 @@ class AttentionRow(Figure):
 
     script = "attention_row"
 
-    vit = traitlets.Dict().tag(sync=True)
+    vit = traitlets.Dict().tag(sync=True, model=True)
     picture = traitlets.Dict().tag(sync=True)
     layer = traitlets.Int().tag(sync=True)
     head = traitlets.Int().tag(sync=True)

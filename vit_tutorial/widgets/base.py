@@ -3,7 +3,7 @@
 import html
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import anywidget
 import torch
@@ -25,8 +25,9 @@ class Figure(anywidget.AnyWidget):
     book's one script brings it to life (host.js). There is no code in it and no id, and the same
     state gives the same text on every machine.
 
-    A trait called `vit` holds what `page_vit` makes of a model. Where that is a bundled checkpoint,
-    its name stands for it in the HTML, and the page loads the weights when they are needed.
+    A trait tagged `model=True` holds what `page_model` makes of a model. Where that is a bundled
+    checkpoint, its name stands for it in the HTML, and the page loads the weights when they are
+    needed.
     """
 
     script: str
@@ -35,7 +36,7 @@ class Figure(anywidget.AnyWidget):
         super().__init_subclass__(**kwargs)
         if "script" in vars(cls):
             cls._esm = widget_script(cls.script)
-            cls._css = style_sheet()
+            cls._css = style_sheet(cls.script)
 
     def still(self) -> tuple[str, str]:
         """Draw the figure as it is: an SVG, legible on light and dark, and what it shows in words.
@@ -56,15 +57,16 @@ class Figure(anywidget.AnyWidget):
     def to_html(self) -> str:
         """Write the figure as the book's pages take it."""
         state = self.state()
-        if "vit" in state:
-            state["vit"] = bundled_name(state["vit"]) or state["vit"]
+        bundled = {name: bundled_name(state[name]) for name in self.trait_names(model=True)}
+        bundled = {name: found for name, found in sorted(bundled.items()) if found}
+        state |= {name: {"bundled": found} for name, found in bundled.items()}
         drawing, words = self.still()
-        named = isinstance(state.get("vit"), str)
-        model = f' data-vit="{html.escape(state["vit"])}"' if named else ""
+        names = " ".join(dict.fromkeys(bundled.values()))
+        models = f' data-models="{html.escape(names)}"' if names else ""
         data = json.dumps(state, separators=(",", ":")).replace("<", "\\u003c")  # no tag in it
         source = b64encode(drawing.encode()).decode()
         return (
-            f'<div class="vt-live" data-figure="{self.script}"{model}>\n'
+            f'<div class="vt-live" data-figure="{self.script}"{models}>\n'
             f'<img class="dark-light" alt="{html.escape(words)}" '
             f'src="data:image/svg+xml;base64,{source}">\n'
             f'<script type="application/json">{data}</script>\n'
@@ -91,6 +93,15 @@ def pack_picture(image: Tensor) -> dict:
         raise ValueError(f"a picture is uint8 of shape (1 or 3, H, W), got {found}")
     pixels = image.cpu().contiguous().numpy().tobytes()
     return {"shape": list(image.shape), "pixels": b64encode(pixels).decode()}
+
+
+def pack_pictures(images: Tensor, names: Sequence[str]) -> list[dict]:
+    """Put pictures, uint8 (n, c, H, W), into a trait, each with what the figure is to call it."""
+    if len(images) != len(names) or not len(names):
+        raise ValueError(f"expected a name for each picture, got {len(names)} for {len(images)}")
+    return [
+        {**pack_picture(image), "name": name} for image, name in zip(images, names, strict=True)
+    ]
 
 
 def unpack_picture(picture: Mapping) -> Tensor:

@@ -33,8 +33,12 @@ def page_script() -> str:
     return f"(() => {{\n{join([*figures, 'host'])}$host.start({{ {table} }});\n}})();\n"
 
 
-def style_sheet() -> str:
-    return (FOLDER / "figures.css").read_text("utf8")
+def style_sheet(*figures: str) -> str:
+    """Join the look that all figures share with what these (none named: all) add to it."""
+    sheets = [FOLDER / f"{name}.css" for name in figures or figure_names()]
+    return "\n".join(
+        path.read_text("utf8") for path in [FOLDER / "figures.css", *sheets] if path.exists()
+    )
 
 
 def join(names: list[str]) -> str:

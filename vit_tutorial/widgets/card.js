@@ -131,6 +131,71 @@ export class Card {
     return button;
   }
 
+  checkbox(label, onchange) {
+    const input = element("input", { type: "checkbox", id: this.newId(), onchange });
+    this.controls.append(
+      element("span", { class: "vt-control" }, input, element("label", { for: input.id }, label)),
+    );
+    return input;
+  }
+
+  // In a page of the book: hand out its address with these traits of the model in it. Where the
+  // browser gives no access to the clipboard, the address is shown, to be copied by hand.
+  link(model, traits) {
+    if (!model.link) return;
+    const shown = element("input", {
+      type: "text",
+      readonly: "",
+      class: "vt-link",
+      "aria-label": "The link",
+      hidden: "",
+    });
+    this.button("copy link", async () => {
+      const address = model.link(Object.fromEntries(traits.map((name) => [name, model.get(name)])));
+      try {
+        await navigator.clipboard.writeText(address);
+        this.say("The link is copied: it opens this page with the figure as it is now.");
+      } catch {
+        shown.value = address;
+        shown.hidden = false;
+        shown.select();
+        this.say("Here is the link: it opens this page with the figure as it is now.");
+      }
+    });
+    this.controls.append(shown);
+  }
+
+  // Ask for a guess before the figure is shown. `then` hears the answer's number, or null for
+  // "show me"; whatever it was, the figure is shown from then on, and the guess stays in sight.
+  guess(question, answers, then = () => {}) {
+    const hidden = [this.figure, this.controls, this.outcome, this.details];
+    const answer = (number) => {
+      for (const part of hidden) part.hidden = false;
+      const kept = number === null ? [] : [element("p", {}, `Your guess: ${answers[number]}.`)];
+      asked.replaceChildren(...kept);
+      asked.hidden = !kept.length;
+      const focus = this.controls.querySelector("button, input, select");
+      focus?.focus({ preventScroll: true });
+      then(number);
+    };
+    const buttons = answers.map((text, number) =>
+      element("button", { type: "button", onclick: () => answer(number) }, text),
+    );
+    const asked = element(
+      "div",
+      { class: "vt-guess" },
+      element("p", {}, question),
+      element(
+        "div",
+        { class: "vt-controls" },
+        ...buttons,
+        element("button", { type: "button", onclick: () => answer(null) }, "show me"),
+      ),
+    );
+    for (const part of hidden) part.hidden = true;
+    this.root.insertBefore(asked, this.figure);
+  }
+
   newId() {
     return `vt-control-${++cards}`;
   }
@@ -272,6 +337,34 @@ export function legend(highest) {
   );
 }
 
+// What a model answers: a bar for each class, the highest marked. `before`, where it is given, is
+// what it answered at first, a thin line on each bar.
+export function answers(names, shares, before = null) {
+  const highest = shares.indexOf(Math.max(...shares));
+  const line = (name, i) =>
+    element(
+      "li",
+      { class: i === highest ? "vt-answer vt-answer-first" : "vt-answer" },
+      element("span", { class: "vt-answer-name" }, name),
+      bar(shares[i], before?.[i]),
+      element("span", { class: "vt-answer-share" }, percent(shares[i])),
+    );
+  return element("ul", { class: "vt-answers" }, ...names.map(line));
+}
+
+function bar(share, before) {
+  const root = element("span", { class: "vt-answer-bar", "aria-hidden": "true" });
+  const length = element("span", { class: "vt-answer-length" });
+  length.style.width = `${100 * share}%`;
+  root.append(length);
+  if (before !== undefined) {
+    const mark = element("span", { class: "vt-answer-before" });
+    mark.style.left = `${100 * before}%`;
+    root.append(mark);
+  }
+  return root;
+}
+
 // A row of bars, up for positive and down for negative numbers.
 export function bars(numbers, limit, label) {
   const [step, height] = [10, 40];
@@ -321,6 +414,60 @@ export function cividis(share) {
   const high = Math.min(low + 1, CIVIDIS.length - 1);
   const mix = CIVIDIS[low].map((value, c) => Math.round(value + part * (CIVIDIS[high][c] - value)));
   return `rgb(${mix.join(" ")})`;
+}
+
+// The colours of signed values, from -1 (orange) over 0 (grey) to 1 (blue): those of plots.SIGNED.
+const SIGNED = ["d9660a", "9aa0a6", "2f86c8"].map((hex) =>
+  [0, 2, 4].map((start) => parseInt(hex.slice(start, start + 2), 16)),
+);
+
+export function signed(value) {
+  const at = Math.min(Math.max(value, -1), 1) + 1;
+  const low = Math.min(Math.floor(at), 1);
+  const mix = SIGNED[low].map((a, c) => Math.round(a + (at - low) * (SIGNED[low + 1][c] - a)));
+  return `rgb(${mix.join(" ")})`;
+}
+
+export function signedLegend(limit) {
+  return element(
+    "span",
+    { class: "vt-legend" },
+    `−${limit}`,
+    element("span", { class: "vt-legend-bar vt-legend-signed", "aria-hidden": "true" }),
+    String(limit),
+  );
+}
+
+// A whole number from 0 to count - 1, or a RangeError that names it: what comes from a link or a
+// kernel is checked where it comes in.
+export function within(name, value, count) {
+  if (!Number.isInteger(value) || value < 0 || value >= count) {
+    throw new RangeError(`${name} is one of 0 to ${count - 1}, got ${value}`);
+  }
+  return value;
+}
+
+// The same random numbers in [0, 1) for the same seed, in every browser (mulberry32).
+export function randomNumbers(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+// The numbers from 0 to n - 1 in an order that the seed decides (Fisher and Yates); 0: in theirs.
+export function shuffled(n, seed) {
+  const order = Array.from({ length: n }, (_, i) => i);
+  if (seed === 0) return order;
+  const random = randomNumbers(seed);
+  for (let i = n - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
 }
 
 // Numbers as people write them: 3 digits that count.

@@ -8,7 +8,8 @@
 const HERE = document.currentScript?.src || document.baseURI;
 
 export function start(figures) {
-  const all = document.querySelectorAll(".vt-live[data-figure]");
+  const all = [...document.querySelectorAll(".vt-live[data-figure]")];
+  all.find(isAskedFor)?.scrollIntoView({ block: "center" });
   if (!("IntersectionObserver" in globalThis)) {
     all.forEach((element) => mount(element, figures));
     return;
@@ -39,18 +40,85 @@ async function mount(element, figures) {
     const figure = figures[element.dataset.figure];
     if (!figure) throw new Error(`there is no figure called ${element.dataset.figure}`);
     const state = JSON.parse(element.querySelector("script[type='application/json']").textContent);
-    if (typeof state.vit === "string") state.vit = await load(state.vit);
+    for (const [trait, value] of Object.entries(state)) {
+      if (typeof value?.bundled === "string") state[trait] = await load(value.bundled);
+    }
     element.append(el);
-    const cleanup = await figure.render({ model: new Model(state), el });
+    const cleanup = await begin(figure, element, el, state);
     element.querySelector("img").hidden = true;
     return cleanup;
   } catch (error) {
     el.remove();
-    const note = document.createElement("p");
-    note.className = "vt-note";
-    note.textContent = `This figure stays a picture here: ${error.message}.`;
-    element.append(note);
+    note(element, `This figure stays a picture here: ${error.message}.`);
   }
+}
+
+// Draw with what the page's address says of this figure; where that does not fit, without it.
+async function begin(figure, element, el, state) {
+  const name = element.dataset.figure;
+  const number = [...document.querySelectorAll(`[data-figure="${name}"]`)].indexOf(element);
+  const link = (shared) => addressOf(name, number, shared);
+  try {
+    if (isAskedFor(element)) {
+      const linked = linkedState(state);
+      return await figure.render({ model: new Model(linked, link), el });
+    }
+  } catch (error) {
+    el.replaceChildren();
+    note(element, `The link does not fit this figure, so it begins as it is: ${error.message}.`);
+  }
+  return figure.render({ model: new Model(state, link), el });
+}
+
+// A figure's state in the page's address: the version of this form, the figure, the how-manieth of
+// its kind on the page, and the state as JSON.
+const VERSION = "1";
+
+function addressOf(name, number, shared) {
+  const address = new URL(document.baseURI.split("#")[0]);
+  address.search = new URLSearchParams({
+    vt: VERSION,
+    figure: name,
+    number,
+    state: JSON.stringify(shared),
+  });
+  return address.href;
+}
+
+function isAskedFor(element) {
+  const asked = new URLSearchParams(location.search);
+  const name = element.dataset.figure;
+  const all = [...document.querySelectorAll(`[data-figure="${name}"]`)];
+  return asked.get("figure") === name && asked.get("number") === String(all.indexOf(element));
+}
+
+// What the address asks of a figure, put into its state.
+function linkedState(state) {
+  const asked = new URLSearchParams(location.search);
+  if (asked.get("vt") !== VERSION) throw new Error(`it is of version ${asked.get("vt")}`);
+  let changes;
+  try {
+    changes = JSON.parse(asked.get("state"));
+  } catch {
+    throw new Error("its state is damaged");
+  }
+  if (kind(changes) !== "object") throw new Error("its state is damaged");
+  for (const [trait, value] of Object.entries(changes)) {
+    if (!Object.hasOwn(state, trait)) throw new Error(`there is no “${trait}” here`);
+    if (kind(value) !== kind(state[trait])) throw new Error(`“${trait}” is something else here`);
+  }
+  return { ...state, ...changes };
+}
+
+function kind(value) {
+  return Array.isArray(value) ? "list" : value === null ? "nothing" : typeof value;
+}
+
+function note(element, text) {
+  const line = document.createElement("p");
+  line.className = "vt-note";
+  line.textContent = text;
+  element.append(line);
 }
 
 const loading = new Map();
@@ -81,8 +149,10 @@ export class Model {
   #state;
   #listeners = new Map();
 
-  constructor(state) {
+  // link(shared): the address of this page with that state in it. A notebook's model has none.
+  constructor(state, link) {
     this.#state = { ...state };
+    this.link = link;
   }
 
   get(name) {

@@ -11,58 +11,74 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vit_tutorial.cnn import CNN
 from vit_tutorial.data import ASSETS
 from vit_tutorial.pretrained import BUNDLED
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.quantise import quantise, read_checkpoint
+from vit_tutorial.widgets.quantise import COUNTER, quantise, read_checkpoint, row_length
 
 
 def page_vit(vit: ViT) -> dict:
-    """Pack a ViT for `vit.js`: its config, and its weights in 8 bits with a scale a row.
-
-    In a page, pictures are scaled to [0, 1], and normalised if `vit.config` has the "mean" and
-    "std" of the data. Dropout plays no part.
-
-    Raises ValueError for anything but a `ViT` of this package and for weights that are not finite.
-    """
+    """Pack a ViT for `vit.js`: see `page_model`. Raises ValueError for any other model."""
     if not isinstance(vit, ViT) or hasattr(vit, "_orig_mod"):
         raise ValueError(
             f"a page runs a vit_tutorial.ViT, not a {type(vit).__name__}; a compiled model holds "
             "it in _orig_mod"
         )
+    return page_model(vit)
+
+
+def page_cnn(cnn: CNN) -> dict:
+    """Pack the small CNN for `cnn.js`: see `page_model`. Raises ValueError for any other model."""
+    if not isinstance(cnn, CNN):
+        raise ValueError(f"a page runs the CNN of vit_tutorial.cnn, not a {type(cnn).__name__}")
+    return page_model(cnn)
+
+
+def page_model(model: ViT | CNN) -> dict:
+    """Pack a model for a page: its config, and its weights in 8 bits with a scale a row.
+
+    In a page, pictures are scaled to [0, 1], and normalised if `model.config` has the "mean" and
+    "std" of the data. Dropout plays no part.
+
+    Raises ValueError for weights that are not finite.
+    """
     tensors = {
         name: (tuple(tensor.shape), array("f", tensor.detach().cpu().float().numpy().tobytes()))
-        for name, tensor in sorted(vit.state_dict().items())
+        for name, tensor in sorted(model.state_dict().items())
+        if not name.endswith(COUNTER)
     }
-    return quantise(tensors, vit.config)
+    return quantise(tensors, model.config)
 
 
-def unpack(payload: Mapping) -> ViT:
-    """Build the ViT that a page makes of what `page_vit` packed, in eval mode."""
+def unpack(payload: Mapping) -> ViT | CNN:
+    """Build the model that a page makes of what `page_model` packed, in eval mode."""
+    architecture = CNN if "widths" in payload["config"] else ViT
     data, shapes = b64decode(payload["data"]), payload["tensors"]
-    single = {name: prod(shape) == shape[-1] for name, shape in shapes.items()}
-    counts = [shape[-1] if single[name] else prod(shape[:-1]) for name, shape in shapes.items()]
+    rows = {name: prod(shape) // row_length(shape) for name, shape in shapes.items()}
+    counts = [prod(shape) if rows[name] == 1 else rows[name] for name, shape in shapes.items()]
     floats = iter(np.split(np.frombuffer(data, "<f4", sum(counts)), np.cumsum(counts)[:-1]))
     integers = np.frombuffer(data, "i1", offset=4 * sum(counts))
     state = {}
     for name, shape in shapes.items():
         numbers = next(floats)
-        if not single[name]:
+        if rows[name] > 1:
             whole, integers = np.split(integers, [prod(shape)])
-            numbers = whole.reshape(-1, shape[-1]) * numbers[:, None]
+            numbers = whole.reshape(rows[name], -1) * numbers[:, None]
         state[name] = torch.tensor(numbers.astype(np.float32).reshape(shape))
-    known = inspect.signature(ViT).parameters
+    known = inspect.signature(architecture).parameters
     config = payload["config"]
     with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers as they were
-        vit = ViT(**{name: value for name, value in config.items() if name in known})
-    vit.load_state_dict(state)
-    vit.config |= config
-    return vit.eval()
+        model = architecture(**{name: value for name, value in config.items() if name in known})
+    state |= {name: t for name, t in model.state_dict().items() if name.endswith(COUNTER)}
+    model.load_state_dict(state)
+    model.config |= config
+    return model.eval()
 
 
-def dequantised(vit: ViT) -> ViT:
-    """Copy a ViT with the weights that a page will use: what is left of them after 8 bits."""
-    return unpack(page_vit(vit))
+def dequantised(model: ViT | CNN) -> ViT | CNN:
+    """Copy a model with the weights that a page will use: what is left of them after 8 bits."""
+    return unpack((page_cnn if isinstance(model, CNN) else page_vit)(model))
 
 
 def bundled_name(payload: Mapping) -> str | None:

@@ -10,9 +10,10 @@ import struct
 import sys
 from array import array
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+COUNTER = ".num_batches_tracked"  # BatchNorm counts in whole numbers; no page needs it
 NOTHING = 1e-30  # rows below this become zeros: float32 has no scale for them
 Tensors = Mapping[str, tuple[tuple[int, ...], array]]  # name -> shape, numbers row by row
 
@@ -22,8 +23,9 @@ def quantise(tensors: Tensors, config: Mapping) -> dict:
 
     Args:
         tensors: name -> (shape, float32 numbers). Each row, along the last axis, gets a scale, a
-            float32, and each of its numbers becomes a whole one from -127 to 127. A tensor of a
-            single row (a bias, say) stays float32: there is little of it.
+            float32, and each of its numbers becomes a whole one from -127 to 127. A convolution's
+            row is a whole filter, (c, 3, 3). A tensor of a single row (a bias, say) stays float32:
+            there is little of it.
         config: what JSON can hold; it goes along.
 
     Returns:
@@ -36,7 +38,7 @@ def quantise(tensors: Tensors, config: Mapping) -> dict:
     for name, (shape, numbers) in tensors.items():
         if not all(map(math.isfinite, numbers)):
             raise ValueError(f"{name} holds a number that is not finite: no page can show this")
-        length = shape[-1]
+        length = row_length(shape)
         if len(numbers) == length:
             floats.extend(numbers)
             continue
@@ -53,6 +55,11 @@ def quantise(tensors: Tensors, config: Mapping) -> dict:
         "tensors": {name: list(shape) for name, (shape, _) in tensors.items()},
         "data": b64encode(floats.tobytes() + integers.tobytes()).decode(),
     }
+
+
+def row_length(shape: Sequence[int]) -> int:
+    """Say how many numbers of a tensor share a scale: a row, or a convolution's whole filter."""
+    return math.prod(shape[1:]) if len(shape) == 4 else math.prod(shape[-1:])
 
 
 def read_checkpoint(path: Path) -> tuple[Tensors, dict]:
@@ -72,6 +79,8 @@ def read_checkpoint(path: Path) -> tuple[Tensors, dict]:
         }
         tensors = {}
         for name in sorted(header):
+            if name.endswith(COUNTER):
+                continue
             if header[name]["dtype"] != "F32":
                 raise ValueError(f"{name} is {header[name]['dtype']}")
             start, end = header[name]["data_offsets"]

@@ -4,6 +4,8 @@
 // Tensors are Float32Arrays, row by row; sums are in double precision. Equation numbers are those
 // of the paper's section 3.1 and appendix A.
 
+import { dequantise } from "./weights.js";
+
 export class ViT {
   // payload: { config, tensors, data }, as page_vit() in packing.py makes it of a ViT.
   constructor({ config, tensors, data }) {
@@ -21,15 +23,19 @@ export class ViT {
   //   positions    false: no position embeddings
   //   headsOff     { layer: [heads] }: those send nothing, and their maps are zero
   //   temperature  divides the attention scores of all layers once more
-  // Returns { logits, predictions, layers, places }. predictions: (depth + 1) arrays of logits, the
-  // head read before the first layer and after each. layers: { q, k, v, attention } each, the first
-  // two (h, n, d), v (h, d, n), the last (h, n, n). places: which place each patch token has.
+  // Returns { logits, predictions, layers, places, tokens }. predictions: (depth + 1) arrays of
+  // logits, the head read before the first layer and after each. layers: { q, k, v, attention,
+  // attended, fed, out } each: q and k (h, n, d), v (h, d, n), attention (h, n, n); attended and fed
+  // (n, D) are what the layer's attention and its MLP add to the residual stream, out (n, D) is the
+  // stream after both. tokens: the stream before the first layer. places: which place each patch
+  // token has.
   // Throws a RangeError that names what does not fit.
   forward(pixels, changes = {}) {
     const { places, tokens } = this.embed(pixels, changes);
-    const { layers, outputs } = this.transformer(tokens, changes);
-    const predictions = [tokens, ...outputs].map((x) => this.classify(x));
-    return { logits: predictions.at(-1), predictions, layers, places };
+    const layers = this.transformer(tokens, changes);
+    const stages = [tokens, ...layers.map((layer) => layer.out)];
+    const predictions = stages.map((x) => this.classify(x));
+    return { logits: predictions.at(-1), predictions, layers, places, tokens };
   }
 
   embed(pixels, { order, keep, positions = true }) {
@@ -113,22 +119,21 @@ export class ViT {
     });
   }
 
-  // The encoder. Returns what each layer puts out, (n, D), and what went on inside its attention.
+  // The encoder. Returns of each layer what went on inside, what it adds, and what it puts out.
   transformer(tokens, changes) {
     const { depth, dim } = this.config;
     const n = tokens.length / dim;
     const layers = [];
-    const outputs = [];
     let x = tokens;
     for (let layer = 0; layer < depth; layer++) {
       const name = `transformer.layers.${layer}`;
       const attention = this.attention(this.norm(x, `${name}.0.norm`), n, layer, changes);
       x = add(attention.out, x); // eq. 2
-      x = add(this.feedForward(this.norm(x, `${name}.1.norm`), n, `${name}.1.fn.net`), x); // eq. 3
-      layers.push(attention.inside);
-      outputs.push(x);
+      const fed = this.feedForward(this.norm(x, `${name}.1.norm`), n, `${name}.1.fn.net`);
+      x = add(fed, x); // eq. 3
+      layers.push({ ...attention.inside, attended: attention.out, fed, out: x });
     }
-    return { layers, outputs };
+    return layers;
   }
 
   attention(x, n, layer, { headsOff = {}, temperature = 1 }) {
@@ -307,45 +312,6 @@ function add(x, y) {
   const sum = new Float32Array(x.length);
   for (let i = 0; i < x.length; i++) sum[i] = x[i] + y[i];
   return sum;
-}
-
-// The weights by their names, from what quantise.py wrote: first every float32, tensor by tensor
-// (all of a single row, or a scale for each of several), then the int8 rows.
-function dequantise(tensors, data) {
-  const bytes = fromBase64(data);
-  const entries = Object.entries(tensors).map(([name, shape]) => {
-    const size = shape.reduce((a, b) => a * b, 1);
-    return { name, size, rows: size / shape.at(-1) };
-  });
-  const count = entries.reduce((sum, { size, rows }) => sum + (rows > 1 ? rows : size), 0);
-  const floats = new Float32Array(bytes.buffer, 0, count);
-  const integers = new Int8Array(bytes.buffer, 4 * count);
-  const weights = {};
-  let [float, integer] = [0, 0];
-  for (const { name, size, rows } of entries) {
-    if (rows === 1) {
-      weights[name] = floats.slice(float, float + size);
-      float += size;
-    } else {
-      const weight = new Float32Array(size);
-      const length = size / rows;
-      for (let row = 0, i = 0; row < rows; row++) {
-        const scale = floats[float + row];
-        for (const end = i + length; i < end; i++) weight[i] = integers[integer + i] * scale;
-      }
-      weights[name] = weight;
-      integer += size;
-      float += rows;
-    }
-  }
-  return weights;
-}
-
-export function fromBase64(text) {
-  const letters = atob(text);
-  const bytes = new Uint8Array(letters.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
-  return bytes;
 }
 
 function pair(size) {
