@@ -407,6 +407,19 @@ def test_shuffling_is_nothing_to_a_model_without_positions(tmp_path):
     assert shuffle["accuracy"] == pytest.approx(unshifted["accuracy"], abs=0.011)
 
 
+def test_it_is_measured_once_beside_the_log_where_it_is_asked_for(tmp_path, monkeypatch):
+    measured = []
+    monkeypatch.setattr(
+        experiments, "measure_robustness", lambda folder: measured.append(folder) or [{"a": 1}]
+    )
+    experiments.run_arm("a", 0, TINY, tmp_path, "cpu", "command")
+    assert not (tmp_path / "a-0" / "robustness.jsonl").exists()
+    for _ in range(2):
+        experiments.run_arm("a", 0, TINY, tmp_path, "cpu", "command", robustness=True)
+    assert measured == [tmp_path / "a-0"]
+    assert json.loads((tmp_path / "a-0" / "robustness.jsonl").read_text()) == {"a": 1}
+
+
 def test_each_picture_s_patches_are_shuffled_in_their_own_order(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(experiments, "evaluate", lambda _, images, *__: (seen.append(images), 0.5))
@@ -467,7 +480,8 @@ def test_the_logs_in_the_repository_are_whole_and_say_how_they_came_about():
             assert [record["event"] for record in records] == ["shift"] * 5 + ["shuffle"], name
     for arm, found in seeds.items():
         assert found == set(range(len(found))), arm
-        assert len(found) >= 3 or arm in RECIPES, f"{arm}: only the seeds {found}"
+        alone = {*RECIPES, *EXPERIMENTS["figures"]}  # compared with nothing
+        assert len(found) >= 3 or arm in alone, f"{arm}: only the seeds {found}"
 
 
 def test_the_slope_is_that_of_a_straight_line_through_the_last_epochs():
@@ -495,6 +509,12 @@ def test_a_comparison_says_who_is_ahead_only_where_the_interval_does(capsys, a, 
     assert lines[1].strip() == said
     assert f"({low:+.2f} to {high:+.2f})" in lines[0]
     assert (low > 0, high < 0) == (said == "a ahead", said == "b ahead")
+
+
+def test_of_the_figures_first_model_every_epoch_is_kept(tmp_path):
+    experiments.run_arm("figure-cls", 0, TINY, tmp_path, "cpu", "command")
+    lines = (tmp_path / "figure-cls-0" / "progress.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]  # 0: before the first
 
 
 def test_progress_is_the_likeness_of_positions_and_an_epoch_run_again_replaces_itself(tmp_path):

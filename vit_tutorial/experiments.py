@@ -48,11 +48,11 @@ BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=20)
 # Nothing here may teach a model to bear shifts: that is what the two are compared in.
 PLAIN = replace(BASELINE, subset=None, validation=5_000, shift=0, drop_patches=0.0)
 PLAIN_CNN = replace(PLAIN, architecture="CNN", model=SMALL_CNN)
-SIZES = {  # pictures trained on, and how often: the few are shown as often as the many, and more
-    500: {"epochs": 15, "repeats": 20},
-    2_000: {"epochs": 15, "repeats": 5},
-    10_000: {"epochs": 15},
-    55_000: {"epochs": 6},
+SIZES = {  # pictures trained on, and how often: the fewer, the more often each
+    500: {"epochs": 8, "repeats": 20},
+    2_000: {"epochs": 10, "repeats": 5},
+    10_000: {"epochs": 12},
+    55_000: {"epochs": 5},
 }
 
 ARMS = {
@@ -112,15 +112,35 @@ STUDENT = {
 }
 
 
-def run_arm(arm: str, seed: int, recipe: Recipe, out: Path, device: str, command: str) -> str:
-    """Train one arm with one seed, unless that is done; go on where it stopped. A line to print."""
+def run_arm(
+    arm: str,
+    seed: int,
+    recipe: Recipe,
+    out: Path,
+    device: str,
+    command: str,
+    robustness: bool = False,
+) -> str:
+    """Train one arm with one seed, unless that is done; go on where it stopped. A line to print.
+
+    robustness: measure that too, unless it is done, and write it beside the log.
+    """
     folder = out / f"{arm}-{seed}"
+    if device == "cpu":
+        torch.set_num_threads(1)  # two runs of one thread each are faster than one run of two
+    said = train_arm(arm, seed, recipe, folder, device, command)
+    path = folder / "robustness.jsonl"
+    if robustness and not path.exists():
+        write_log(path, measure_robustness(folder))
+        said += "; shifts and shuffling measured"
+    return said
+
+
+def train_arm(arm: str, seed: int, recipe: Recipe, folder: Path, device: str, command: str) -> str:
     if is_finished(folder):
         now = {"recipe": as_logged(recipe), "seed": seed}
         check_same_run(read_log(folder)[0], now, folder)
         return f"{folder}: finished before"
-    if device == "cpu":
-        torch.set_num_threads(1)  # two runs of one thread each are faster than one run of two
     after_epoch = None
     if arm == "figure-cls":
         after_epoch = partial(record_progress, folder / "progress.jsonl")
@@ -294,7 +314,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         futures = {}
         for arm, seed in runs:
             recipe = sized(ARMS[arm], given.size)
-            future = pool.submit(run_arm, arm, seed, recipe, given.out, given.device, command)
+            robustness = "robustness" in given.name and arm in EXPERIMENTS["robustness"]
+            future = pool.submit(
+                run_arm, arm, seed, recipe, given.out, given.device, command, robustness
+            )
             futures[future] = f"{arm}-{seed}"
         for future in as_completed(futures):
             try:
@@ -305,12 +328,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if failed:
         names = ", ".join(sorted(failed))
         sys.exit(f"{parser.prog}: {len(failed)} of {len(runs)} runs failed: {names}")
-    if "robustness" in given.name:
-        for arm, seed in runs:
-            if arm in EXPERIMENTS["robustness"]:
-                folder = given.out / f"{arm}-{seed}"
-                write_log(folder / "robustness.jsonl", measure_robustness(folder))
-                print(f"{folder}: shifts and shuffling measured")
 
 
 if __name__ == "__main__":
