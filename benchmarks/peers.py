@@ -1,6 +1,7 @@
 """Time our ViT beside timm, vit-pytorch, torchvision and Hugging Face, interleaved in one run.
 
-    python benchmarks/peers.py [--rounds N] [--device cpu|cuda] [--only SETTING ...] [--out FILE]
+    python benchmarks/peers.py [--rounds N] [--device cpu|cuda] [--only SETTING ...] [--no-memory]
+                               [--out FILE]
 
 Every model does the same arithmetic: same sizes, qkv bias, class token, learned positions, exact
 GELU, LayerNorm eps 1e-6, no dropout, same pictures. A training step is zeroing the gradients,
@@ -287,6 +288,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
     parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--out", type=Path, help="every time as FILE.jsonl, the table as FILE.txt")
+    parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
     parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)  # see peak_on_cpu
     asked = parser.parse_args()
     if asked.rounds < 1:
@@ -304,7 +306,7 @@ def main() -> None:
     for label in asked.only:
         if device not in SETTINGS[label].batch:
             continue
-        races = race(label, device, asked.rounds)
+        races = race(label, device, asked.rounds, memory=not asked.no_memory)
         for _, records in itertools.groupby(races, key=lambda r: (r["kind"], r["step"])):
             log += (records := list(records))
             tables.append(table(records))

@@ -1,6 +1,7 @@
 """The built pages in a browser: quiet, self-contained, readable, over http and by double-click."""
 
 import functools
+import gzip
 import http.server
 import threading
 from urllib.parse import unquote, urldefrag, urlparse
@@ -10,6 +11,8 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from notebooks import ROOT
+
+from vit_tutorial.widgets.bundle import figure_names
 
 HTML = ROOT / "_build" / "html"
 AXE = {"preload": False, "resultTypes": ["violations"]}  # do not load style sheets anew; be quick
@@ -85,6 +88,21 @@ OBSERVE = """async () => {
         prose: prose.textContent,
         equations: all(".math").length,
         rendered: all(".math").filter((e) => e.querySelector("mjx-container")).length,
+        live: all(".vt-live").length,
+        alive: all(".vt-live > .vt-mounted > .vt-card").length,
+        notes: all(".vt-note").filter((e) => e.checkVisibility()).map((e) => e.textContent),
+        silent: all(".vt-outcome").filter((e) => !e.textContent.trim()).length,
+        // what a finger or a pointer has to meet, in pixels
+        small: all(".vt-card :is(button, select, [role=gridcell], input)")
+            .filter((e) => e.checkVisibility())
+            .filter((e) => Math.min(e.offsetWidth, e.offsetHeight) < 24)
+            .filter((e) => !["checkbox", "radio", "range"].includes(e.type))
+            .map((e) => e.outerHTML.slice(0, 200)),
+        // text that does not fit its box and cannot be scrolled to
+        cut: all(".vt-card *")
+            .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
+            .filter((e) => e.clientWidth && getComputedStyle(e).overflowX === "hidden")
+            .map((e) => e.outerHTML.slice(0, 200)),
         // a command that MathJax does not know is not an error to it, but red
         mistakes: all("mjx-merror, mjx-mtext[style*=red]").map((e) => e.outerHTML),
         starts: all("mjx-container[display] > mjx-math").map((e) => e.getBoundingClientRect().x),
@@ -95,6 +113,17 @@ OBSERVE = """async () => {
         })),
     };
 }"""
+
+
+def bring_to_life(page):
+    """Scroll to every figure, as a reader does, and look past its question for a guess."""
+    for live in page.locator(".vt-live").all():
+        live.scroll_into_view_if_needed()
+        card = live.locator(".vt-card")
+        card.wait_for(timeout=60_000)
+        for button in card.get_by_role("button", name="show me").all():
+            button.click()
+    page.wait_for_timeout(300 if page.locator(".vt-live").count() else 0)  # colours take 150 ms
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +156,7 @@ def look(browser, addresses):
         page.goto(f"{addresses[scheme]}/{name}")
         if name == "index.html":
             page.wait_for_url(f"**/{PAGES[0]}")  # it leads to the first page
+        bring_to_life(page)
         seen = page.evaluate(OBSERVE)
         if scheme == "http":
             seen["axe"] = Axe().run(page, options=AXE).generate_report()
@@ -157,6 +187,16 @@ class TestPage:
 
     def test_every_figure_is_loaded(self, look, name, scheme, theme, width):
         assert all(figure["loaded"] for figure in look(name, scheme, theme, width)["figures"])
+
+    def test_every_interactive_figure_is_alive_and_has_something_to_say(
+        self, look, name, scheme, theme, width
+    ):
+        seen = look(name, scheme, theme, width)
+        assert seen["alive"] == seen["live"]
+        assert seen["notes"] == []
+        assert seen["silent"] == 0
+        assert seen["small"] == []
+        assert seen["cut"] == []
 
     def test_it_fits_the_width(self, look, name, scheme, theme, width):
         seen = look(name, scheme, theme, width)
@@ -199,6 +239,94 @@ def test_every_link_within_the_book_leads_somewhere(name):
         assert target.exists(), address
         if anchor and target.suffix == ".html":
             assert anchor in anchors(target.relative_to(HTML).as_posix()), address
+
+
+FIGURES = {
+    "intro": ["playground"],
+    "01_pixels_to_tokens": ["patch_cost"],
+    "02_patches": ["cutter"],
+    "03_class_token": ["class_token"],
+    "04_position_embeddings": ["position_similarity", "patch_order"],
+    "05_attention": ["attention_row"],
+    "06_encoder": ["encoder_walk"],
+    "07_training": ["playback"],
+    "08_inductive_bias": ["shift"],
+    "09_attention_maps": ["where_it_looks", "deletion"],
+    "12_playground": ["playground"],
+}
+
+
+def test_every_chapter_has_its_figure_and_every_figure_its_chapter():
+    found = {
+        name.removeprefix("book/").removesuffix(".html"): [
+            live["data-figure"] for live in read(name).select(".vt-live")
+        ]
+        for name in PAGES
+    }
+    assert {name: figures for name, figures in found.items() if figures} == FIGURES
+    assert {figure for figures in FIGURES.values() for figure in figures} == set(figure_names())
+
+
+@pytest.mark.parametrize("name", [f"book/{name}.html" for name in FIGURES])
+def test_a_page_s_figures_are_light(name):
+    """Their code and style together, and each model that they run: as a server would send it."""
+    scripts = [tag["src"] for tag in read(name).select("script[src*='_static/figures-']")]
+    sheets = [tag["href"] for tag in read(name).select("link[href*='_static/figures-']")]
+    assert (len(scripts), len(sheets)) == (1, 1)
+    files = [(HTML / name).parent / address.split("?")[0] for address in scripts + sheets]
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) <= 40_000
+    models = {m for live in read(name).select("[data-models]") for m in live["data-models"].split()}
+    for model in models:
+        script = HTML / "_static" / "models" / f"{model}.js"
+        most = 250_000 if model == "fashion" else 120_000
+        assert len(gzip.compress(script.read_bytes())) <= most, model
+
+
+@pytest.mark.parametrize("name", [f"book/{name}.html" for name in FIGURES])
+def test_without_javascript_a_picture_and_its_words_are_there(browser, addresses, name):
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(f"{addresses['file']}/{name}")
+    for live in page.locator(".vt-live").all():
+        assert live.locator("img").is_visible()
+        assert len(live.locator("img").get_attribute("alt")) > 40
+        assert live.inner_text() == ""
+    page.close()
+
+
+@pytest.mark.parametrize("name", [f"book/{name}.html" for name in FIGURES])
+def test_every_figure_is_reached_and_left_by_tab_alone(browser, addresses, name):
+    """And all that can be focused in it has a name."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    page.goto(f"{addresses['file']}/{name}")
+    bring_to_life(page)
+    for card in page.locator(".vt-card").all():
+        stops = card.evaluate(STOPS)
+        assert all(stop["name"] for stop in stops), stops
+        card.evaluate(BEFORE)
+        reached = []
+        for _ in range(len(stops) + 1):
+            page.keyboard.press("Tab")
+            reached.append(card.evaluate("(card) => card.contains(document.activeElement)"))
+        assert reached == [True] * len(stops) + [False], stops
+    page.close()
+
+
+# What Tab stops at in a card, in order, each with its accessible name.
+STOPS = """(card) => [...card.querySelectorAll(
+    "button, select, input, summary, textarea, a[href], canvas[tabindex], [tabindex]"
+)]
+    .filter((e) => e.tabIndex >= 0 && !e.disabled && e.checkVisibility())
+    .map((e) => ({
+        tag: e.tagName,
+        name: (e.ariaLabel || e.labels?.[0]?.textContent || e.textContent || "").trim(),
+    }))"""
+# Put the focus in front of the card.
+BEFORE = """(card) => {
+    const before = document.createElement("span");
+    before.tabIndex = -1;
+    card.before(before);
+    before.focus({ preventScroll: true });
+}"""
 
 
 def test_the_book_has_equations_figures_citations_and_a_colab_button():

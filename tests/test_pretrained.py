@@ -36,8 +36,9 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from vit_tutorial import ViT, from_huggingface, from_timm, from_torchvision, pretrained, save_model
 from vit_tutorial import variants as variants_table
+from vit_tutorial.cnn import CNN
 from vit_tutorial.data import load_dataset
-from vit_tutorial.experiments import read_runs
+from vit_tutorial.experiments import RUNS, read_log, read_runs
 from vit_tutorial.pretrained import (
     CHECKPOINTS,
     PUBLISHERS,
@@ -480,7 +481,7 @@ def test_sizes_that_do_not_fit_are_refused_before_a_download(change, message, se
         ("vit_base_patch16_244", "did you mean vit_base_patch16_224"),
         ("vit-base-patch16-224", "google/vit-base-patch16-224"),
         ("fashoin", "did you mean fashion"),
-        ("resnet50", "there are fashion, vit_tiny_patch16_224"),
+        ("resnet50", "there are fashion, .*, vit_tiny_patch16_224"),
     ],
 )
 def test_a_wrong_name_is_answered_with_right_ones(name, message):
@@ -673,3 +674,28 @@ def test_the_books_model_is_the_one_its_log_tells_of():
     _, accuracy, _ = evaluate(vit, images, labels, vit.config["mean"], vit.config["std"])
     assert accuracy == pytest.approx(test["test_accuracy"], abs=5e-4)  # on another CPU: 5 pictures
     assert accuracy > 0.923
+
+
+@pytest.mark.parametrize("name", [name for name in pretrained.BUNDLED if name != "fashion"])
+def test_each_small_model_is_the_one_its_log_tells_of(name):
+    model, log = load_pretrained(name), read_log(RUNS / name)
+    assert not model.training
+    assert type(model).__name__ == log[0]["recipe"]["architecture"]
+    assert sum(p.numel() for p in model.parameters()) == log[0]["parameters"]
+    built_with = json.loads(json.dumps(model.config))  # a tuple is a list in the log
+    for argument, value in log[0]["recipe"]["model"].items():
+        assert built_with[argument] == value
+    images, labels = load_dataset("fashion_mnist", "test")
+    _, accuracy, _ = evaluate(model, images, labels, model.config["mean"], model.config["std"])
+    assert accuracy == pytest.approx(log[-1]["test_accuracy"], abs=2e-3)  # on another CPU
+
+
+def test_a_bundled_cnn_is_loaded_as_it_is():
+    cnn = load_pretrained("cnn-500-0")
+    assert isinstance(cnn, CNN)
+    assert len(cnn.config["class_names"]) == 10
+    assert cnn(torch.randn(1, 1, 36, 20)).shape == (1, 10)
+    for change in ({"num_classes": 3}, {"image_size": 32}):
+        (what,) = change
+        with pytest.raises(ValueError, match=f"cnn-500-0 is a CNN: .*; {what} are for ViTs"):
+            load_pretrained("cnn-500-0", **change)

@@ -223,8 +223,11 @@ def test_the_modules_are_modules_as_they_stand(browser):
         server.shutdown()
 
 
-def test_the_shared_code_is_light():
-    assert len(gzip.compress((page_script() + style_sheet()).encode())) <= 40_000
+@pytest.mark.parametrize("name", figure_names())
+def test_a_figure_s_code_is_light(name):
+    code = page_script(name) + style_sheet(name)
+    assert f"start({{ {name}: ${name}.default }})" in code
+    assert len(gzip.compress(code.encode())) <= 40_000
 
 
 # In a page

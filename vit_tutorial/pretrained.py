@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vit_tutorial.cnn import CNN
 from vit_tutorial.positions import resize_pos_embedding
 from vit_tutorial.variants import create_vit
 from vit_tutorial.vit import ViT
@@ -35,7 +36,8 @@ CACHE = pooch.os_cache("vit_tutorial") / "checkpoints"
 TIMEOUT = 30  # seconds of silence after which a server counts as down
 
 # Each is a file in `assets`, and the README there says how it was made. Those with a number are
-# single runs of the experiments (see experiments.py), named after their logs.
+# single runs of the experiments (see experiments.py), named after their logs; a name that begins
+# with cnn is a CNN, all others are ViTs.
 BUNDLED = (
     "fashion",
     "figure-cls-0",
@@ -172,28 +174,32 @@ CHECKPOINTS = {
 
 def load_pretrained(
     name: str, *, num_classes: int | None = None, image_size: int | tuple[int, int] | None = None
-) -> ViT:
+) -> ViT | CNN:
     """Load a trained model by its name: in eval mode, on the CPU, its weights float32.
 
     Args:
-        name: "fashion", the book's own, which needs no network; or an official one, a key of
-            CHECKPOINTS, such as "vit_base_patch16_224" (timm), "vit_b_16" (torchvision),
-            "google/vit-base-patch16-224" (Hugging Face), "ViT-B_16-224" (Google's .npz).
+        name: "fashion", the book's own, or another of BUNDLED, small models that the chapters'
+            figures compare, some of them CNNs (see assets/README.md): these need no network. Or an
+            official one, a key of CHECKPOINTS, such as "vit_base_patch16_224" (timm), "vit_b_16"
+            (torchvision), "google/vit-base-patch16-224" (Hugging Face), "ViT-B_16-224" (Google's
+            .npz).
         num_classes: where it differs from the checkpoint's, the model has a new head of zeros.
         image_size: pixels, one number or (height, width). Where the grid of patches differs from
             the checkpoint's, its position embeddings are resized.
 
     `config` holds the constructor's arguments and, of the data the model was trained on, its name
-    ("dataset") and the "mean" and "std" that `data.normalize` takes; "fashion" adds "class_names".
+    ("dataset") and the "mean" and "std" that `data.normalize` takes; the bundled ones add
+    "class_names".
 
     Official files are downloaded once, with a progress bar: from the hub by huggingface_hub (the
     extra [weights]), else by pooch. They are checked: against the SHA-256 sum that the hub names,
     against the first 8 digits of one that torchvision's file names carry. Google publishes none,
     but each array in an .npz has a CRC-32, and that is checked.
 
-    Raises ValueError for an unknown name, for sizes that do not fit, before anything is fetched,
-    and for a file that does not hold the model it should; ConnectionError where a download fails,
-    is cut short, stalls or is damaged; ImportError without huggingface_hub.
+    Raises ValueError for an unknown name, for sizes that do not fit (or any for a CNN, which is
+    loaded as it is), before anything is fetched, and for a file that does not hold the model it
+    should; ConnectionError where a download fails, is cut short, stalls or is damaged; ImportError
+    without huggingface_hub.
     """
     if name not in CHECKPOINTS and name not in BUNDLED:
         raise ValueError(f"no pretrained model is called {name!r}{suggestions(name)}")
@@ -201,6 +207,11 @@ def load_pretrained(
     changes = {key: value for key, value in changes.items() if value is not None}
     if name in BUNDLED:
         vit = load_bundled(name)
+        if changes and not isinstance(vit, ViT):
+            raise ValueError(
+                f"{name} is a {type(vit).__name__}: it is loaded as it is, and reads pictures of "
+                f"many sizes; {' and '.join(changes)} are for ViTs"
+            )
     else:
         CHECKPOINTS[name].build(**changes)  # sizes that do not fit are worth no download
         vit = load_official(name)
@@ -246,7 +257,7 @@ def adapt(
     return new.to(vit.mlp_head[1].weight).train(vit.training)
 
 
-def load_bundled(name: str) -> ViT:
+def load_bundled(name: str) -> ViT | CNN:
     path = ASSETS / f"{name}.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"{path} comes with the package and is gone: install it again")

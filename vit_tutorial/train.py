@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
@@ -47,6 +48,13 @@ FASHION_VIT = GREY_PICTURES | {  # the book's model: 205,962 parameters
     "heads": 4,
     "dim_head": 16,
     "mlp_dim": 128,
+}
+LARGE_FASHION_VIT = GREY_PICTURES | {  # 937,610 parameters
+    "dim": 128,
+    "depth": 7,
+    "heads": 4,
+    "dim_head": 32,
+    "mlp_dim": 256,
 }
 
 
@@ -88,9 +96,16 @@ class Recipe:
             raise ValueError(f"drop_patches must be 0 for a {self.architecture}: it has no patches")
 
 
+FOR_A_GPU = {"epochs": 200, "batch_size": 512, "lr": 0.01, "matrix_lr": 0.02}
+FOR_A_GPU |= {"shift": 2, "erase": 6}  # so long a run sees each picture often
+
 RECIPES = {
     "quick": Recipe(subset=10_000, validation=1_000, epochs=4),
     "fashion": Recipe(),
+    # For a GPU, and not tried on one yet. Batches are larger, so that there are fewer steps, of
+    # which each takes the same time there; the rates have grown with them.
+    "fashion-long": Recipe(**FOR_A_GPU),
+    "fashion-large": Recipe(model=LARGE_FASHION_VIT, **FOR_A_GPU),
 }
 
 
@@ -120,6 +135,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     resume: bool = False,
+    compile_mode: str = "default",
     command: str | None = None,
     after_epoch: Callable[[int, nn.Module], None] | None = None,
 ) -> tuple[nn.Module, list[dict]]:
@@ -131,6 +147,8 @@ def train(
         device: "cpu", "cuda", "mps", or "auto" for the best that is there.
         resume: go on from the checkpoint in `out`, or begin where there is none. The numbers are
             those of a run that was never stopped.
+        compile_mode: torch.compile's on a GPU: "default"; "reduce-overhead", with CUDA graphs; or
+            "off". Elsewhere nothing is compiled.
         command: what the log is to name as the command that repeats the run.
         after_epoch: called with the number of the epoch that ended and the model, in eval mode,
             before the checkpoint is written; epoch 0 is the model that has seen nothing yet.
@@ -179,8 +197,8 @@ def train(
         records.append({"event": "resume", "after_epoch": first, **machine})
 
     net = SomePatches(model) if recipe.drop_patches else model
-    if device.type == "cuda":
-        net = torch.compile(net)
+    if device.type == "cuda" and compile_mode != "off":
+        net = compiled(net, compile_mode)
     if world > 1:
         net = DistributedDataParallel(net)
 
@@ -360,6 +378,18 @@ def draw_patches(vit: ViT, b: int, recipe: Recipe, done: float, random: torch.Ge
     kept = rows * columns - round(recipe.drop_patches * (1 - done) * rows * columns)
     order = torch.rand(b, rows * columns, generator=random, device=random.device).argsort(dim=1)
     return order[:, :kept]
+
+
+def compiled(net: nn.Module, mode: str) -> nn.Module:
+    """Let torch.compile join the many small operations of a step into few.
+
+    How many patches SomePatches is shown changes as the run goes on. dynamic=True has one program
+    serve them all; to compile one for each would take minutes, and PyTorch stops after eight.
+    """
+    # einops notes each kind of tensor that it meets, and a new note has everything compiled anew.
+    for kind in (torch.zeros(1), nn.Parameter(torch.zeros(1))):
+        rearrange(kind, "one -> one")
+    return torch.compile(net, dynamic=True if isinstance(net, SomePatches) else None, mode=mode)
 
 
 def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -549,6 +579,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="instead of the recipe's: "
         + ", ".join(f"{name} {recipe.epochs}" for name, recipe in RECIPES.items()),
     )
+    parser.add_argument(
+        "--compile",
+        choices=("off", "default", "reduce-overhead"),
+        default="default",
+        help="on a GPU: off, or the mode of torch.compile; default: %(default)s",
+    )
     parser.add_argument("--resume", action="store_true", help="go on where the run in DIR stopped")
     given = parser.parse_args(arguments)
     command = f"python -m vit_tutorial.train --recipe {given.recipe} --seed {given.seed}"
@@ -563,6 +599,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seed=given.seed,
             device=given.device,
             resume=given.resume,
+            compile_mode=given.compile,
             command=command,
         )
     except (FloatingPointError, OSError, ValueError) as error:

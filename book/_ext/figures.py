@@ -23,24 +23,22 @@ def read_module(name):
     return module
 
 
-def write_scripts(app):
-    """Put what brings figures to life beside the theme's files."""
-    if app.builder.format != "html":
+def add_to_page(app, pagename, templatename, context, doctree):
+    """Let a page load the script of its figures; write it, and the models they name."""
+    body = context.get("body", "")
+    figures = list(dict.fromkeys(re.findall(r'data-figure="(\w+)"', body)))
+    if app.builder.format != "html" or not figures:
         return
     bundle = read_module("bundle")
+    if unknown := set(figures) - set(bundle.figure_names()):
+        raise ExtensionError(f"{pagename}: there is no figure {', '.join(unknown)}")
     folder = Path(app.outdir, "_static")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "figures.js").write_text(bundle.page_script(), "utf8")
-    (folder / "figures.css").write_text(bundle.style_sheet(), "utf8")
-
-
-def add_to_page(app, pagename, templatename, context, doctree):
-    """Let a page with figures load them, and write the models that they name."""
-    body = context.get("body", "")
-    if app.builder.format != "html" or "data-figure=" not in body:
-        return
-    app.add_js_file("figures.js", loading_method="defer")
-    app.add_css_file("figures.css")
+    name = "-".join(["figures", *figures])
+    (folder / f"{name}.js").write_text(bundle.page_script(*figures), "utf8")
+    (folder / f"{name}.css").write_text(bundle.style_sheet(*figures), "utf8")
+    app.add_js_file(f"{name}.js", loading_method="defer")
+    app.add_css_file(f"{name}.css")
     names = " ".join(re.findall(r'data-models="([\w -]+)"', body))
     for name in sorted(set(names.split())):
         write_model(Path(app.outdir, "_static", "models", f"{name}.js"), name, pagename)
@@ -61,6 +59,5 @@ def write_model(path, name, pagename):
 
 
 def setup(app):
-    app.connect("builder-inited", write_scripts)
     app.connect("html-page-context", add_to_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,11 +2,33 @@
 
 from vit_tutorial.widgets.attention_row import AttentionRow
 from vit_tutorial.widgets.base import Figure
+from vit_tutorial.widgets.class_token import ClassToken
+from vit_tutorial.widgets.cutter import PatchCutter
+from vit_tutorial.widgets.deletion import Deletion
+from vit_tutorial.widgets.encoder_walk import EncoderWalk
 from vit_tutorial.widgets.packing import dequantised, page_cnn, page_vit
+from vit_tutorial.widgets.patch_cost import PatchCost
+from vit_tutorial.widgets.patch_order import PatchOrder
+from vit_tutorial.widgets.playback import Playback
+from vit_tutorial.widgets.playground import Playground
+from vit_tutorial.widgets.position_similarity import PositionSimilarity
+from vit_tutorial.widgets.shift import Shift
+from vit_tutorial.widgets.where_it_looks import WhereItLooks
 
 __all__ = [
     "AttentionRow",
+    "ClassToken",
+    "Deletion",
+    "EncoderWalk",
     "Figure",
+    "PatchCost",
+    "PatchCutter",
+    "PatchOrder",
+    "Playback",
+    "Playground",
+    "PositionSimilarity",
+    "Shift",
+    "WhereItLooks",
     "dequantised",
     "page_cnn",
     "page_vit",

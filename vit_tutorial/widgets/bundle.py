@@ -26,9 +26,12 @@ def widget_script(figure: str) -> str:
     return join([figure]) + f"export default ${figure}.default;\n"
 
 
-def page_script() -> str:
-    """Join all figures, and the host that brings them to life, into one classic script."""
-    figures = figure_names()
+def page_script(*figures: str) -> str:
+    """Join figures (none named: all) and the host that brings them to life into a classic script.
+
+    A page loads the one with its own figures, so none is heavy.
+    """
+    figures = figures or figure_names()
     table = ", ".join(f"{name}: ${name}.default" for name in figures)
     return f"(() => {{\n{join([*figures, 'host'])}$host.start({{ {table} }});\n}})();\n"
 

@@ -1,0 +1,294 @@
+"""Measure the built book in a browser: weight, time to the first figure, passes, redraws.
+
+    make book
+    python benchmarks/pages.py [--repeats N] [--out FILE]
+
+Every page is opened over http on loopback, in a fresh browser context without a cache, plain and
+with the processor slowed down four times (Chromium's own throttle). Weight is what the page asks
+for, each file gzipped as a server would: ours (figures, their style, their models) beside all else
+(the theme, equations, the page itself with its pictures). The first figure is one that a link leads
+to: from the opening of the page until its card is drawn. A redraw is timed from the pointer's event
+until everything that it changes is drawn and laid out, work put off to the next frame included.
+"""
+
+import argparse
+import functools
+import gzip
+import http.server
+import json
+import platform
+import re
+import shutil
+import statistics
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import torch
+import yaml
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from vit_tutorial.data import load_dataset
+from vit_tutorial.pretrained import load_pretrained
+from vit_tutorial.widgets.base import pack_picture
+from vit_tutorial.widgets.bundle import join
+from vit_tutorial.widgets.packing import page_vit
+
+ROOT = Path(__file__).resolve().parents[1]
+HTML = ROOT / "_build" / "html"
+THROTTLES = (1, 4)
+OURS = ("_static/figures-", "_static/models/")
+
+GOALS = [  # what, the goal in words, the measured figure's key, the most that it may be
+    ("requests to other hosts, any page", "0", "foreign", 0),
+    ("widget code of the heaviest page, gzipped", "≤ 40 KB", "code", 40_000),
+    ("weights of the in-page ViT, gzipped", "≤ 250 KB", "fashion", 250_000),
+    ("the largest further model of a page, gzipped", "≤ 120 KB", "further", 120_000),
+    ("in-page forward pass, median", "≤ 16 ms", "pass 1", 16),
+    ("the same at 4× CPU throttle", "≤ 50 ms", "pass 4", 50),
+    ("hover to redraw, the slowest figure's median", "≤ 16 ms", "redraw 1", 16),
+]
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def pages() -> list[str]:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
+    return [toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])]
+
+
+def throttled(browser: Browser, rate: int) -> Page:
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.set_default_timeout(120_000)
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": rate})
+    return page
+
+
+def gzipped(path: Path) -> int:
+    return len(gzip.compress(path.read_bytes()))
+
+
+WATCH = """
+new MutationObserver((_, observer) => {
+    if (!document.querySelector(".vt-card")) return;
+    globalThis.firstFigure = performance.now();
+    observer.disconnect();
+}).observe(document, { subtree: true, childList: true });
+"""
+
+
+def open_page(browser: Browser, base: str, name: str, rate: int) -> dict:
+    """Open a page at its first figure: what it asks for, and when the figure is there."""
+    page = throttled(browser, rate)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.add_init_script(WATCH)
+    figure = re.search(r'data-figure="(\w+)"', (HTML / f"{name}.html").read_text("utf8"))
+    link = f"?vt=1&figure={figure[1]}&number=0&state={{}}" if figure else ""
+    page.goto(f"{base}/{name}.html{link}")
+    if figure:
+        page.wait_for_function("globalThis.firstFigure")
+    page.wait_for_load_state("networkidle")
+    seconds = page.evaluate("firstFigure") / 1000 if figure else None
+    page.context.close()
+    return {"asked": sorted(set(asked)), "first_figure": seconds}
+
+
+FORWARD = """([payload, picture, repeats]) => {
+    const vit = new $vit.ViT(payload);
+    const pixels = $weights.fromBase64(picture);
+    const times = [];
+    for (let i = 0; i < repeats + 10; i++) {
+        const began = performance.now();
+        vit.forward(pixels);
+        if (i >= 10) times.push(performance.now() - began); // the first are compiled on the way
+    }
+    return times;
+}"""
+
+
+def forward_times(browser: Browser, address: str, rate: int, repeats: int) -> list[float]:
+    """Time the in-page ViT on one picture, in milliseconds."""
+    page = throttled(browser, rate)
+    page.goto(address)  # an isolated origin would have finer clocks; the median does without
+    script = join(["vit"]).replace("\nconst $", "\nglobalThis.$")
+    page.add_script_tag(content="globalThis." + script.removeprefix("const "))
+    picture = pack_picture(load_dataset("fashion_mnist", "test", subset=10)[0][0])
+    times = page.evaluate(
+        FORWARD, [page_vit(load_pretrained("fashion")), picture["pixels"], repeats]
+    )
+    page.context.close()
+    return times
+
+
+# Frames are put off by hand, so that what a figure leaves for the next one counts as well.
+HOLD_FRAMES = """
+const waiting = [];
+globalThis.requestAnimationFrame = (callback) => waiting.push(callback);
+globalThis.drawNow = () => {
+    for (const callback of waiting.splice(0)) callback(performance.now());
+    return document.body.offsetHeight;
+};
+"""
+REDRAW = """([card, repeats]) => {
+    const cells = [...card.querySelectorAll("[role=gridcell]")].filter((e) => e.checkVisibility());
+    const times = [];
+    for (let i = 0; cells.length && i < repeats + 5; i++) {
+        const cell = cells[(i * 17) % cells.length];
+        drawNow();
+        const began = performance.now();
+        cell.dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
+        drawNow();
+        if (i >= 5) times.push(performance.now() - began);
+    }
+    return times;
+}"""
+
+
+def redraw_times(browser: Browser, address: str, rate: int, repeats: int) -> dict[str, list[float]]:
+    """Time what hovering over a figure's patches costs, in milliseconds, for each figure."""
+    page = throttled(browser, rate)
+    page.goto(address)
+    times = {}
+    for live in page.locator(".vt-live").all():
+        live.scroll_into_view_if_needed()
+        card = live.locator(".vt-card")
+        card.wait_for()
+        for button in card.get_by_role("button", name="show me").all():
+            button.click()
+        page.wait_for_timeout(500)
+        if not page.evaluate("globalThis.drawNow !== undefined"):
+            page.evaluate(HOLD_FRAMES)
+        name = live.get_attribute("data-figure")
+        times[name] = card.evaluate(f"(card, repeats) => ({REDRAW})([card, repeats])", repeats)
+    page.context.close()
+    return times
+
+
+def measure(browser: Browser, base: str, repeats: int) -> dict:
+    """Open every page, and time all that the goals name."""
+    found = {"pages": {}, "passes": {}, "redraws": {}}
+    for name in pages():
+        address = f"{base}/{name}.html"
+        seen = {r: [open_page(browser, base, name, r) for _ in range(3)] for r in THROTTLES}
+        asked = seen[1][0]["asked"]
+        files = {
+            unquote(urlparse(url).path).lstrip("/"): url for url in asked if url.startswith(base)
+        }
+        sizes = {path: gzipped(HTML / path) for path in files if (HTML / path).is_file()}
+        found["pages"][name] = {
+            "sizes": sizes,
+            "foreign": [url for url in asked if not url.startswith((base, "data:", "blob:"))],
+            "first_figure": {rate: [each["first_figure"] for each in seen[rate]] for rate in seen},
+        }
+        if seen[1][0]["first_figure"] is not None:
+            for rate in THROTTLES:
+                times = redraw_times(browser, address, rate, repeats)
+                for figure, each in times.items():
+                    found["redraws"].setdefault(f"{name.split('/')[-1]}: {figure}", {})[rate] = each
+        print(f"{name} measured", flush=True)
+    for rate in THROTTLES:
+        found["passes"][rate] = forward_times(browser, base, rate, repeats)
+    return found
+
+
+def ours(path: str) -> bool:
+    return any(part in path for part in OURS)
+
+
+def tables(found: dict) -> str:
+    """Set the pages and the figures below each other, in text."""
+    lines = ["page                            ours KB  theirs KB   first figure, s    at 4×"]
+    for name, page in found["pages"].items():
+        our = sum(size for path, size in page["sizes"].items() if ours(path)) / 1000
+        their = sum(size for path, size in page["sizes"].items() if not ours(path)) / 1000
+        line = f"{name:30}{our:9.1f}{their:11.1f}"
+        for rate in THROTTLES:
+            times = page["first_figure"][rate]
+            line += f"{statistics.median(times):15.2f}" if None not in times else f"{'–':>15}"
+        lines.append(line)
+    lines += ["", "forward pass of the book's model: median ms, and the slowest of ten"]
+    for rate, times in found["passes"].items():
+        tenth = sorted(times)[int(0.9 * len(times))]
+        lines.append(f"  {rate}×: {statistics.median(times):.1f}   {tenth:.1f}")
+    lines += ["", "hover to redraw                                  median ms      at 4×"]
+    for figure, times in found["redraws"].items():
+        if times[1]:
+            medians = [statistics.median(times[rate]) for rate in THROTTLES]
+            lines.append(f"  {figure:44}{medians[0]:12.1f}{medians[1]:11.1f}")
+    return "\n".join(lines) + "\n"
+
+
+def goals_table(found: dict) -> str:
+    """Hold what was measured to the goals of the design."""
+    models = {
+        Path(path).stem: size
+        for page in found["pages"].values()
+        for path, size in page["sizes"].items()
+        if "models/" in path
+    }
+    codes = [
+        sum(size for path, size in page["sizes"].items() if "_static/figures-" in path)
+        for page in found["pages"].values()
+    ]
+    measured = {
+        "foreign": sum(len(page["foreign"]) for page in found["pages"].values()),
+        "code": max(codes),
+        "fashion": models.get("fashion", 0),
+        "further": max((size for name, size in models.items() if name != "fashion"), default=0),
+        "pass 1": statistics.median(found["passes"][1]),
+        "pass 4": statistics.median(found["passes"][4]),
+        "redraw 1": max(statistics.median(t[1]) for t in found["redraws"].values() if t[1]),
+    }
+    lines = [f"{'goal':52}{'':>10}  measured"]
+    for what, words, key, most in GOALS:
+        value = measured[key]
+        shown = f"{value / 1000:.1f} KB" if most > 1000 else f"{value:.1f} ms" if most else value
+        lines.append(f"{what:52}{words:>10}  {shown}{'' if value <= most else '   missed'}")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=60, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, help="every number as FILE.json, tables as FILE.txt")
+    asked = parser.parse_args()
+    if asked.repeats < 1:
+        parser.error(f"--repeats must be at least 1, got {asked.repeats}")
+    if not (HTML / "index.html").exists():
+        parser.error("there is no built book: run `make book` first")
+    handler = functools.partial(QuietHandler, directory=HTML)
+    browsers = ("chromium", "chromium-browser", "google-chrome")
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+        sync_playwright() as playwright,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser = playwright.chromium.launch(
+            executable_path=next(filter(None, map(shutil.which, browsers)), None),
+            args=["--no-sandbox"],
+        )
+        found = measure(browser, f"http://127.0.0.1:{server.server_port}", asked.repeats)
+        about = {
+            "command": "python benchmarks/pages.py " + " ".join(sys.argv[1:]),
+            "browser": f"Chromium {browser.version}",
+            "processor": platform.processor() or platform.machine(),
+            "torch": str(torch.__version__),
+        }
+        browser.close()
+        server.shutdown()
+    header = "".join(f"{key}: {value}\n" for key, value in about.items())
+    text = "\n".join([header, goals_table(found), tables(found)])
+    print(text)
+    if asked.out:
+        asked.out.with_suffix(".txt").write_text(text, encoding="utf8")
+        record = json.dumps({"about": about, **found}, indent=1) + "\n"
+        asked.out.with_suffix(".json").write_text(record, encoding="utf8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+"""Who answers for the picture? The page reads both models after every layer, as PyTorch does."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from conftest import randomise
+from figure_page import NOTEBOOK, said
+
+from vit_tutorial import ViT, layer_predictions, load_pretrained, record_attention
+from vit_tutorial.data import load_dataset, normalize
+from vit_tutorial.widgets import ClassToken, dequantised, page_vit
+
+SIZES = {"image_size": 28, "patch_size": 4, "channels": 1, "num_classes": 3}
+SIZES |= {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "mlp_dim": 16}
+NAMES = ["Top", "Bag", "Boot"]
+CELLS = "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+
+
+def small(pool, **changes):
+    vit = randomise(ViT(**SIZES | {"pool": pool} | changes), std=0.5)
+    vit.config |= {"mean": (0.286,), "std": (0.353,), "class_names": NAMES}
+    return vit
+
+
+@pytest.fixture(scope="module")
+def models():
+    torch.manual_seed(0)
+    return {pool: small(pool) for pool in ("cls", "mean")}
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_dataset("fashion_mnist", "test", subset=10)[0][:4]
+
+
+@pytest.fixture
+def figure(models, images):
+    return lambda **choices: ClassToken(
+        models["cls"], models["mean"], images, ["Top", "Bag", "Boot", "Top"], **choices
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(models, images):
+    """By PyTorch, with the page's weights: shares of the classes, and what token 0 takes."""
+    x = normalize(images, (0.286,), (0.353,)).double()
+    page = {pool: dequantised(vit).double() for pool, vit in models.items()}
+    with torch.no_grad(), record_attention(page["cls"]) as maps:
+        page["cls"](x)
+    with torch.no_grad():
+        shares = {pool: layer_predictions(vit, x).softmax(dim=-1) for pool, vit in page.items()}
+    return shares, torch.stack(maps)[:, :, :, 0].mean(dim=2)  # (depth, pictures, tokens)
+
+
+def open_card(page):
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="show me").click()
+    return card
+
+
+def taken(card):
+    """The map as the cells' names tell it: percent by patch."""
+    cells = card.get_by_role("grid", name="How much each patch").get_by_role("gridcell")
+    names = cells.evaluate_all("(cells) => cells.map((cell) => cell.ariaLabel)")
+    return [float(re.search(r": ([\d.]+)%", name)[1]) for name in names]
+
+
+def bars(card):
+    return [float(text.rstrip("%")) for text in card.locator(".vt-answer-share").all_inner_texts()]
+
+
+# In Python
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"picture": 4}, "picture is one of 0 to 3, got 4"),
+        ({"layer": 3}, "layer is one of 0 to 2, got 3"),
+        ({"pooling": "max"}, 'pooling is "cls" or "mean", got \'max\''),
+    ],
+)
+def test_a_choice_that_does_not_fit_is_refused_at_once_and_later(figure, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        figure(**wrong)
+    shown = figure()
+    before = shown.state()
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=message):
+        setattr(shown, name, value)
+    assert shown.state() == before
+
+
+def test_models_and_pictures_that_do_not_fit_are_refused(models, images):
+    cls, mean = models["cls"], models["mean"]
+    names = ["a", "b", "c", "d"]
+    with pytest.raises(ValueError, match='the first model is one with pool="cls", got pool="mean"'):
+        ClassToken(mean, cls, images, names)
+    with pytest.raises(ValueError, match='the second model is one with pool="mean", got pool="cls'):
+        ClassToken(cls, cls, images, names)
+    with pytest.raises(ValueError, match="the same depth, got 2 and 1"):
+        ClassToken(cls, small("mean", depth=1), images, names)
+    with pytest.raises(ValueError, match="a name for each picture, got 3 for 4"):
+        ClassToken(cls, mean, images, names[:3])
+    with pytest.raises(ValueError, match=r"pictures of shape \(b, 1, 28, 28\)"):
+        ClassToken(cls, mean, torch.zeros(4, 1, 32, 32, dtype=torch.uint8), names)
+    with pytest.raises(ValueError, match="not a Linear"):
+        ClassToken(torch.nn.Linear(1, 1), mean, images, names)
+
+
+def test_the_html_is_a_picture_its_words_and_data(figure, expected):
+    shares, _ = expected
+    html = figure(picture=2, pooling="mean", layer=1).to_html()
+    soup = BeautifulSoup(html, "html.parser")
+    assert json.loads(soup.script.text)["pooling"] == "mean"
+    now, end = shares["mean"][1, 2], shares["cls"][2, 2]
+    first = f"{NAMES[now.argmax()]} ({now.max():.0%})"
+    assert f"after layer 1 from the mean of the patches: {first}." in soup.img["alt"]
+    last = f"{NAMES[end.argmax()]} ({end.max():.0%})"
+    assert f"In the end the class token answers {last}, the mean" in soup.img["alt"]
+    assert html == figure(picture=2, pooling="mean", layer=1).to_html()
+    assert "before layer 1 from the class token" in figure().still()[1]
+
+
+def test_the_bundled_models_go_by_their_names(images):
+    cls, mean = (load_pretrained(f"figure-{pool}-0") for pool in ("cls", "mean"))
+    html = ClassToken(cls, mean, images, ["a", "b", "c", "d"], layer=3).to_html()
+    assert 'data-models="figure-cls-0 figure-mean-0"' in html
+    assert len(html) < 20_000
+
+
+# In a page
+
+
+def test_the_page_s_numbers_are_pytorch_s(book, figure, expected):
+    shares, maps = expected
+    card = open_card(book.open(figure(picture=1, layer=1)))
+    assert taken(card) == pytest.approx((100 * maps[0, 1, 1:]).tolist(), abs=0.51)
+    own = card.get_by_role("img", name="class token").get_attribute("aria-label")
+    assert float(re.search(r"takes ([\d.]+)%", own)[1]) == pytest.approx(
+        100 * maps[0, 1, 0].item(), abs=0.51
+    )
+    for pool, read in (("cls", "the class token"), ("mean", "the mean of the patches")):
+        card.get_by_label("read", exact=True).select_option(read)
+        for layer in range(3):
+            card.get_by_label("layer", exact=True).fill(str(layer))
+            answer = shares[pool][layer, 1]
+            assert bars(card) == pytest.approx((100 * answer).tolist(), abs=0.51)
+            assert f"{read} answers {NAMES[answer.argmax()]}, " in said(card).lower().replace(
+                NAMES[answer.argmax()].lower(), NAMES[answer.argmax()]
+            )
+    card.get_by_text("The numbers").click()
+    rows = card.locator(".vt-numbers tbody tr")
+    rows.nth(2).wait_for()
+    table = rows.evaluate_all(CELLS)
+    assert [line[0] for line in table] == NAMES
+    numbers = np.array([[float(cell) for cell in line[1:]] for line in table])
+    both = torch.cat((shares["cls"][:, 1], shares["mean"][:, 1]))
+    np.testing.assert_allclose(numbers.T, 100 * both, atol=0.051)
+
+
+def test_before_the_first_layer_token_0_says_the_same_of_every_picture_and_the_mean_does_not(
+    book, figure, expected
+):
+    shares, _ = expected
+    card = open_card(book.open(figure()))
+    said_of = {}
+    for read in ("the class token", "the mean of the patches"):
+        card.get_by_label("read", exact=True).select_option(read)
+        said_of[read] = []
+        for picture in range(4):
+            card.get_by_label("picture", exact=True).select_option(index=picture)
+            said_of[read].append(bars(card))
+        if read == "the class token":
+            assert "the same for each of the 4 pictures" in said(card)
+            assert set(taken(card)) == {0}
+    first, *others = said_of["the class token"]
+    assert others == [first] * 3
+    first, *others = said_of["the mean of the patches"]
+    assert first not in others
+    different = shares["mean"][0].argmax(dim=-1).unique().numel()
+    assert f"differs from picture to picture ({different} of 3 classes occur)" in said(card)
+    assert taken(card) == [2.0] * 49  # percent: each by 1/49
+
+
+def test_how_many_come_out_right_is_counted(book, figure, expected):
+    shares, _ = expected
+    card = open_card(book.open(figure(layer=2, pooling="mean")))
+    truth = torch.tensor([0, 1, 2, 0])
+    answers = shares["mean"][2].argmax(dim=-1)
+    assert f"{(answers == truth).sum()} of 4 pictures come out right" in said(card)
+    for picture in range(4):
+        card.get_by_label("picture", exact=True).select_option(index=picture)
+        right = bool(answers[picture] == truth[picture])
+        assert ("(right)" in said(card)) == right
+        last = card.locator(".vt-final td").nth(1)
+        assert ("✓" in last.inner_text()) == right
+        assert last.get_attribute("aria-current") == "true"
+
+
+def test_a_guess_is_asked_first_and_kept(book, figure):
+    page = book.open(figure())
+    card = page.locator(".vt-card")
+    assert card.locator(".vt-figure-parts").is_hidden()
+    card.get_by_role("button", name="it does not").click()
+    assert card.locator(".vt-figure-parts").is_visible()
+    assert "Your guess: it does not." in card.inner_text()
+
+
+def test_by_mouse(book, figure, expected):
+    shares, maps = expected
+    page = book.open(figure())
+    card = open_card(page)
+    card.get_by_label("layer", exact=True).fill("2")
+    cell = card.get_by_role("gridcell", name="patch 9, row 2, column 2")
+    cell.hover()
+    told = card.locator(".vt-told")
+    share = 100 * maps[1, 0, 9].item()
+    assert float(re.search(r": ([\d.]+)%", told.inner_text())[1]) == pytest.approx(share, abs=0.51)
+    card.get_by_text("The numbers").hover()
+    assert told.inner_text() == "pick a patch for its share"
+    cell.click()
+    card.get_by_text("The numbers").hover()
+    assert told.inner_text().startswith("patch 9, row 2, column 2: ")
+    cell.click()  # once more: no patch is picked
+    card.get_by_text("The numbers").hover()
+    assert told.inner_text() == "pick a patch for its share"
+
+    apart = (shares["cls"][2] - shares["mean"][2]).abs().sum(dim=-1)
+    first, second = apart.argsort(descending=True)[:2].tolist()
+    for index in (first, second):
+        card.get_by_role("button", name="surprise me").click()
+        chosen = card.get_by_label("picture", exact=True)
+        assert chosen.evaluate("(select) => select.selectedIndex") == index
+    card.get_by_role("button", name="reset").click()
+    assert said(card).startswith("Before layer 1 the class token answers ")
+    assert page.noise == []
+
+
+def test_by_touch(book, figure):
+    page = book.open(figure(layer=1), width=360, has_touch=True)
+    page.get_by_role("button", name="show me").tap()
+    page.get_by_role("gridcell", name="patch 9, row 2, column 2").tap()
+    assert page.locator(".vt-told").inner_text().startswith("patch 9, row 2, column 2: ")
+
+
+def test_by_keyboard_alone(book, figure, expected):
+    _, maps = expected
+    page = book.open(figure())
+    card = page.locator(".vt-card")
+    card.wait_for()
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.id")
+
+    press("Tab", "Tab", "Tab", "Enter")  # past both answers to "show me"; then at the picture
+    press("ArrowDown")
+    assert "the picture: Bag" in card.inner_text()
+    press("Tab", "ArrowDown")  # what is read
+    assert said(card).startswith("Before layer 1 the mean of the patches answers ")
+    press("ArrowUp", "Tab", "ArrowRight")  # the layer
+    assert said(card).startswith("After layer 1 the class token answers ")
+    slider = card.get_by_label("layer", exact=True)
+    assert slider.get_attribute("aria-valuetext") == "after layer 1"
+    press("Shift+Tab", "Shift+Tab")  # back over what is read and the picture
+    assert press("Shift+Tab") == "What both answer, layer by layer"
+    assert press("Shift+Tab").startswith("patch 1, row 1, column 1: ")  # one stop
+    at = press("ArrowRight", "ArrowDown")
+    assert at.startswith("patch 9, row 2, column 2: ")
+    share = float(re.search(r": ([\d.]+)%", card.locator(".vt-told").inner_text())[1])
+    assert share == pytest.approx(100 * maps[0, 1, 9].item(), abs=0.51)
+    press("Space")
+    assert card.locator(".vt-told").inner_text() == "pick a patch for its share"
+    press(*["Tab"] * 6, "Enter")  # table, picture, read, layer, "surprise me", "reset"
+    assert said(card).startswith("Before layer 1 the class token answers ")
+
+
+def test_a_link_opens_the_page_with_the_figure_as_it_was(book, figure):
+    page = book.open(figure())
+    card = open_card(page)
+    card.get_by_label("picture", exact=True).select_option("Boot")
+    card.get_by_label("read", exact=True).select_option("the mean of the patches")
+    card.get_by_label("layer", exact=True).fill("2")
+    before = [said(card), bars(card)]
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    card.get_by_role("button", name="copy link").click()
+    page.goto(card.get_by_label("The link").input_value())
+    card = open_card(page)
+    assert [said(card), bars(card)] == before
+    assert page.noise == []
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ('{"layer":3}', "layer is one of 0 to 2, got 3"),
+        ('{"picture":-1}', "picture is one of 0 to 3, got -1"),
+        ('{"pooling":"max"}', 'pooling is “cls” or “mean”, got "max"'),
+        ('{"layer":"2"}', "“layer” is something else here"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
+    book, figure, state, message
+):
+    page = book.open(figure())
+    page.goto(f"{page.url}?figure=class_token&number=0&vt=1&state={state}")
+    card = open_card(page)
+    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert said(card).startswith("Before layer 1 the class token")
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
+def test_nobody_is_left_out(book, figure, theme, width):
+    page = book.open(figure(layer=1), theme=theme, width=width)
+    card = open_card(page)
+    card.get_by_text("The numbers").click()
+    page.wait_for_timeout(300)  # the theme's own transition of colours
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    small_ones = page.locator(".vt-card :is(button, select, [role=gridcell]):visible").evaluate_all(
+        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
+    )
+    assert min(small_ones) >= 24
+
+
+def test_nothing_moves_against_the_reader_s_wish(book, figure):
+    page = book.open(figure(layer=1), reduced_motion="reduce")
+    open_card(page)
+    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
+        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
+    )
+    assert max(seconds) == 0
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+# In a notebook
+
+
+def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
+    browser, figure, models
+):
+    shown = figure()
+    page = browser.new_page()
+    page.add_style_tag(content=shown._css)
+    page.evaluate(NOTEBOOK, [shown._esm, shown.state()])
+    card = open_card(page)
+    page.evaluate("model.set('layer', 2)")  # as when the kernel changes a trait
+    assert said(card).startswith("After layer 2 the class token")
+    page.evaluate("model.set('pooling', 'mean')")
+    assert said(card).startswith("After layer 2 the mean of the patches")
+    page.evaluate("model.set('picture', 2)")
+    assert "the picture: Boot" in card.inner_text()
+    card.get_by_label("layer", exact=True).fill("1")
+    assert page.evaluate("[model.get('layer'), saved]") == [1, 1]
+
+    for trait in ("cls_vit", "mean_vit"):  # one weight of either
+        page.evaluate("model.set('pooling', $)".replace("$", repr(trait[:-4])))
+        before = bars(card)
+        other = dequantised(models[trait[:-4]])
+        with torch.no_grad():
+            other.mlp_head[1].weight[0, 0] += 4
+        page.evaluate("([trait, vit]) => model.set(trait, vit)", [trait, page_vit(other)])
+        assert bars(card) != before
+    page.evaluate("model.set('pictures', model.get('pictures').slice(2).reverse())")
+    page.evaluate("model.set('picture', 1)")
+    assert "the picture: Boot" in card.inner_text()
+
+    page.evaluate("model.set('layer', 9)")
+    assert card.get_by_role("alert").inner_text() == (
+        "This figure cannot go on: layer is one of 0 to 2, got 9"
+    )
+    assert page.evaluate("listening()") == 6
+    page.evaluate("stop()")
+    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    page.close()

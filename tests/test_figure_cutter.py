@@ -1,0 +1,408 @@
+"""The figure of cutting shows the numbers that PyTorch cuts, and is there for every reader."""
+
+import json
+import re
+
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from figure_page import NOTEBOOK, said
+
+from vit_tutorial import patchify, unpatchify
+from vit_tutorial.data import load_photo
+from vit_tutorial.widgets import PatchCutter
+from vit_tutorial.widgets.base import pack_picture
+
+COLOURS = ["red", "green", "blue"]
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return load_photo(56)
+
+
+@pytest.fixture(scope="module")
+def own():
+    """Neither the picture nor its patches are square."""
+    torch.manual_seed(0)
+    return torch.randint(0, 256, (3, 12, 20), dtype=torch.uint8)
+
+
+def cut(image, patch_size, way):
+    """The table (n, p1*p2*c), by the package and by PyTorch."""
+    right = patchify(image[None], patch_size)[0]
+    return right if way == "rearrange" else image.view(right.shape)
+
+
+def places(image, patch_size, way):
+    """Where each number of the table comes from: the numbers of the pixels' places, cut alike."""
+    return cut(torch.arange(image.numel()).view(image.shape), patch_size, way)
+
+
+def vector(card):
+    """The numbers as they stand in the strip, and the place in the picture of each."""
+    cells = card.get_by_role("grid", name="The numbers in their order").get_by_role("gridcell")
+    cells.first.wait_for()
+    found = cells.evaluate_all("(all) => all.map((each) => [each.textContent, each.ariaLabel])")
+    numbers = [int(text) for text, _ in found]
+    named = [re.fullmatch(r"number (\d+): (\d+), (.*)", name).groups() for _, name in found]
+    assert [int(value) for _, value, _ in named] == numbers
+    assert [int(j) for j, *_ in named] == list(range(1, len(named) + 1))
+    return numbers, [place for *_, place in named]
+
+
+def in_words(image, place):
+    channels, height, width = image.shape
+    colour = COLOURS[place // (height * width)] if channels == 3 else "grey"
+    return f"row {place // width % height + 1}, column {place % width + 1}, {colour}"
+
+
+def choose(card, way):
+    names = {"rearrange": "rearrange", "view": "a bare view"}
+    card.get_by_label("cut by").select_option(names[way])
+
+
+# In Python
+
+
+@pytest.mark.parametrize("way", ["rearrange", "view"])
+def test_the_table_is_pytorch_s(photo, way):
+    assert torch.equal(PatchCutter(photo, way=way).table(), cut(photo, 8, way))
+
+
+def test_the_middle_patch_is_the_first(photo, own):
+    assert PatchCutter(photo).patch == 24
+    assert PatchCutter(own, patch_size=(3, 5)).patch == 10  # of 4 by 4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"patch": 49}, "patch is one of 0 to 48, got 49"),
+        ({"way": "reshape"}, "way is one of rearrange, view, got 'reshape'"),
+        ({"patch_size": [9, 9]}, "patches of 9 x 9 pixels do not tile a picture of 56 x 56"),
+        ({"patch_size": [28, 28]}, "make 4 of 2352"),
+        (
+            {"patch_size": [2, 2]},
+            "at most 768 numbers; 56 x 56 pixels in patches of 2 x 2 make 784",
+        ),
+        ({"patch_size": [0, 8]}, r"at least 1, or \(height, width\); got \(0, 8\)"),
+        ({"patch_size": [14, 14]}, "patch is one of 0 to 15, got 17"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_once_and_later(photo, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        PatchCutter(photo, **{"patch": 17} | wrong)
+    figure = PatchCutter(photo, patch=17)
+    before = figure.state()
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=message):
+        setattr(figure, name, value)
+    assert figure.state() == before
+
+
+def test_what_is_no_picture_is_refused(photo, own):
+    with pytest.raises(ValueError, match=r"a picture is uint8 of shape \(1 or 3, H, W\)"):
+        PatchCutter(photo / 255)
+    figure = PatchCutter(photo)
+    with pytest.raises(ValueError, match="do not tile a picture of 12 x 20"):
+        figure.picture = pack_picture(own)
+    assert figure.picture == pack_picture(photo)
+
+
+def test_what_the_front_end_sends_arrives(photo):
+    figure = PatchCutter(photo)
+    figure.set_state({"patch": 3, "way": "view"})
+    assert (figure.patch, figure.way) == (3, "view")
+
+
+@pytest.mark.parametrize("way", ["rearrange", "view"])
+def test_the_html_is_a_picture_its_words_and_data(photo, way):
+    html = PatchCutter(photo, patch=17, way=way).to_html()
+    assert html == PatchCutter(photo, patch=17, way=way).to_html()
+    assert len(html) < 60_000
+    soup = BeautifulSoup(html, "html.parser")
+    assert json.loads(soup.script.text)["way"] == way
+    first = ", ".join(str(number) for number in cut(photo, 8, way)[17, :6].tolist())
+    assert f"begins with {first}." in soup.img["alt"]
+
+
+# In a page
+
+
+@pytest.mark.parametrize(
+    ("channels", "patch_size"), [(3, (8, 8)), (3, (3, 5)), (3, (6, 10)), (1, (3, 5))]
+)
+@pytest.mark.parametrize("way", ["rearrange", "view"])
+def test_the_vectors_are_pytorch_s_and_so_are_their_places(
+    book, photo, own, channels, patch_size, way
+):
+    image = (photo if patch_size == (8, 8) else own)[:channels]
+    rows, froms = cut(image, patch_size, way), places(image, patch_size, way)
+    card = book.open(PatchCutter(image, patch_size=patch_size, patch=0, way=way)).locator(
+        ".vt-card"
+    )
+    grid = card.get_by_role("grid", name="Patches").get_by_role("gridcell")
+    for patch in {0, len(rows) // 3, len(rows) - 1}:  # of 49: the 17th mixes two colours by view
+        grid.nth(patch).click()
+        numbers, words = vector(card)
+        assert numbers == rows[patch].tolist()
+        assert words == [in_words(image, place) for place in froms[patch].tolist()]
+
+    card.locator("summary").click()
+    lines = card.locator("tbody tr").evaluate_all(
+        "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    p2, c = patch_size[1], channels
+    for j, (line, value) in enumerate(zip(lines, rows[-1].tolist(), strict=True)):
+        colour = COLOURS[j % c] if c == 3 else "grey"
+        assert line[:5] == [str(n) for n in (j + 1, j // (p2 * c), j // c % p2, colour, value)]
+        place = "row {}, column {}, {}".format(*line[5:])
+        assert place == in_words(image, froms[-1, j].item())
+
+
+PIXELS = """(canvas) => [...canvas.getContext("2d").getImageData(0, 0, canvas.width,
+    canvas.height).data]"""
+
+
+@pytest.mark.parametrize("way", ["rearrange", "view"])
+def test_the_patch_beside_it_is_what_the_model_takes_the_numbers_for(book, photo, way):
+    card = book.open(PatchCutter(photo, patch=17, way=way)).locator(".vt-card")
+    card.wait_for()
+    seen = torch.tensor(card.locator(".vt-taken canvas").evaluate(PIXELS)).view(8, 8, 4)
+    taken = unpatchify(cut(photo, 8, way)[None, 17:18], (1, 1), 8)[0]
+    assert torch.equal(seen[..., :3].permute(2, 0, 1), taken)
+    if way == "rearrange":
+        assert torch.equal(taken, photo[:, 16:24, 24:32])  # it is the patch, row 3, column 4
+
+
+def test_outlined_are_the_pixels_that_the_numbers_come_from(book, photo):
+    """A pixel is inside where a line from it crosses the outline an odd number of times."""
+    page = book.open(PatchCutter(photo, patch=17, way="view"))
+    page.locator(".vt-card").wait_for()
+    d = page.locator(".vt-cut .vt-overlay path.vt-outline").get_attribute("d")
+    upright = [(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)v1", d)]
+    inside = torch.zeros(56, 56, dtype=torch.bool)
+    for x, y in upright:
+        inside[y, :x] ^= True
+    expected = torch.zeros(3 * 56 * 56, dtype=torch.bool)
+    expected[places(photo, 8, "view")[17]] = True
+    assert torch.equal(inside, expected.view(3, 56, 56).any(dim=0))
+    level = [(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)h1", d)]
+    inside = torch.zeros(56, 56, dtype=torch.bool)
+    for x, y in level:
+        inside[:y, x] ^= True
+    assert torch.equal(inside, expected.view(3, 56, 56).any(dim=0))
+
+
+def test_what_is_said_of_a_row_holds(book, photo):
+    page = book.open(PatchCutter(photo, patch=0, way="view"))
+    card = page.locator(".vt-card")
+    grid = card.get_by_role("grid", name="Patches").get_by_role("gridcell")
+    of_patch, of_view = (places(photo, 8, way) for way in ("rearrange", "view"))
+    for patch in (0, 16, 17):
+        grid.nth(patch).click()
+        own_numbers = len(set(of_view[patch].tolist()) & set(of_patch[patch].tolist()))
+        pixels_of_patch = {place % 56**2 for place in of_patch[patch].tolist()}
+        inside = sum(place % 56**2 in pixels_of_patch for place in of_view[patch].tolist())
+        assert inside == own_numbers if patch == 0 else inside >= own_numbers
+        rows = {place // 56 % 56 for place in of_view[patch].tolist()}
+        colours = {place // 56**2 for place in of_view[patch].tolist()}
+        kinds = " and ".join(COLOURS[c] for c in sorted(colours))
+        assert f"Row {patch + 1}: {inside} of its 192 numbers are those of patch" in said(card)
+        only = f"{kinds} alone" if len(colours) == 1 else kinds
+        assert f"from {len(rows)} rows of pixels, {only}. " in said(card)
+        assert said(card).endswith("The shape is right: (49, 192).")
+    choose(card, "rearrange")
+    assert said(card) == "Row 18: all 192 numbers are those of patch 18, pixel by pixel."
+
+
+def ring(card):
+    """The pixel around which the ring is, in the picture."""
+    circle = card.locator(".vt-cut circle.vt-outline")
+    x, y = (float(circle.get_attribute(name)) for name in ("cx", "cy"))
+    return int(y), int(x)
+
+
+def test_by_mouse(book, photo):
+    page = book.open(PatchCutter(photo, patch=17), PatchCutter(photo, patch=17))
+    card, other = page.locator(".vt-card").all()
+    numbers = card.get_by_role("grid", name="The numbers in their order").get_by_role("gridcell")
+    numbers.nth(100).hover()  # p1 = 4, p2 = 1, green
+    assert ring(card) == (20, 25)
+    told = card.locator(".vt-number")
+    assert told.inner_text() == (
+        f"Number 101 is {photo[1, 20, 25]}, at p1 = 4, p2 = 1, c = green. "
+        "It is the picture’s row 21, column 26, green."
+    )
+    inner = card.locator(".vt-taken rect.vt-outline")
+    assert [inner.get_attribute(name) for name in ("x", "y")] == ["1", "4"]
+    card.get_by_role("button", name="reset").hover()
+    assert ring(card) == (16, 24)  # the first again
+    numbers.nth(100).click()
+    card.get_by_role("button", name="reset").hover()
+    assert ring(card) == (20, 25)
+    choose(card, "view")
+    place = 17 * 192 + 100
+    assert ring(card) == (place // 56 % 56, place % 56)
+    assert f"It was the picture’s {in_words(photo, place)}." in told.inner_text()
+
+    grid = card.get_by_role("grid", name="Patches").get_by_role("gridcell")
+    outcome = said(card)
+    grid.nth(40).hover()  # a look, and no choice
+    assert vector(card)[0] == cut(photo, 8, "view")[40].tolist()
+    assert said(card) == outcome
+    card.get_by_role("button", name="reset").hover()
+    assert vector(card)[0] == cut(photo, 8, "view")[17].tolist()
+    card.get_by_role("button", name="reset").click()
+    assert said(card).startswith("Row 18: all 192")
+    assert ring(card) == (16, 24)
+    assert said(other).startswith("Row 18: all 192")
+
+
+def test_by_keyboard_alone(book, photo):
+    page = book.open(PatchCutter(photo, patch=17))
+    card = page.locator(".vt-card")
+    card.wait_for()
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.innerText")
+
+    assert press("Tab") == "patch 18, row 3, column 4"
+    assert press("ArrowDown", "Home") == "patch 22, row 4, column 1"
+    assert said(card).startswith("Row 22: all")
+    assert press("Tab").startswith("number 1: ")
+    assert press("ArrowDown", "ArrowRight").startswith("number 26: ")
+    assert ring(card) == (25, 0)  # the second row of patch 22, its first pixel's green
+    assert f"Number 26 is {photo[1, 25, 0]}, " in card.locator(".vt-number").inner_text()
+    press("Tab", "ArrowDown")  # the way
+    assert said(card).startswith("Row 22: 0 of its 192")
+    press("Tab", "Enter")  # surprise me
+    assert not said(card).startswith("Row 22:")
+    press("Tab", "Enter")  # reset
+    assert said(card).startswith("Row 18: all")
+    press("Tab", "Tab", "Enter")  # past "copy link" to the numbers
+    card.locator("tbody tr").nth(191).wait_for()
+
+
+def test_a_surprise_is_the_patch_of_the_strongest_contrast(book, photo):
+    spread = patchify(photo[None], 8)[0].double().var(dim=1)
+    first, second = (place.item() + 1 for place in spread.topk(2).indices)
+    card = book.open(PatchCutter(photo, patch=17, way="view")).locator(".vt-card")
+    card.get_by_role("button", name="surprise me").click()
+    assert said(card).startswith(f"Row {first}: ")
+    card.get_by_role("button", name="surprise me").click()
+    assert said(card).startswith(f"Row {second}: ")
+    for _ in range(48):
+        card.get_by_role("button", name="surprise me").click()
+    assert said(card).startswith(f"Row {first}: ")  # once around, and its way is as it was
+    assert "shape is right" in said(card)
+
+
+def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, own):
+    figure = PatchCutter(own, patch_size=(3, 5))
+    page = book.open(figure, theme="dark", width=360, has_touch=True)
+    card = page.locator(".vt-card")
+    card.get_by_role("grid", name="Patches").get_by_role("gridcell").nth(8).tap()
+    assert said(card).startswith("Row 9: ")
+    numbers = card.get_by_role("grid", name="The numbers in their order").get_by_role("gridcell")
+    numbers.nth(44).tap()  # scrolled to, inside of its box
+    assert card.locator(".vt-number").inner_text().startswith(f"Number 45 is {own[2, 8, 4]}, ")
+    card.locator("summary").tap()
+    nobody_is_left_out(page, 360)
+
+
+def test_in_the_light_and_without_movement_nobody_is_left_out(book, own):
+    page = book.open(
+        PatchCutter(own, patch_size=(3, 5), way="view"),
+        PatchCutter(own[:1], patch_size=(2, 2)),
+        reduced_motion="reduce",
+    )
+    page.locator("summary").first.click()
+    page.locator(".vt-card").nth(1).scroll_into_view_if_needed()
+    page.locator(".vt-card").nth(1).wait_for()
+    nobody_is_left_out(page, 1000)
+    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
+        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
+    )
+    assert max(seconds) == 0
+    assert page.noise == []
+
+
+def nobody_is_left_out(page, width):
+    page.wait_for_timeout(300)  # the theme's own transition of colours
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    small = page.locator(".vt-card :is(button, select, [role=gridcell])").evaluate_all(
+        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
+    )
+    assert min(small) >= 24
+
+
+# Links, and a notebook
+
+
+def test_a_link_opens_the_page_with_the_same_patch_and_way(book, photo):
+    page = book.open(PatchCutter(photo))
+    card = page.locator(".vt-card")
+    card.get_by_role("grid", name="Patches").get_by_role("gridcell").nth(8).click()
+    choose(card, "view")
+    before = said(card)
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    card.get_by_role("button", name="copy link").click()
+    page.goto(card.get_by_label("The link").input_value())
+    page.locator(".vt-card").wait_for()
+    assert said(page.locator(".vt-card")) == before
+    assert before.startswith("Row 9: ")
+    assert page.noise == []
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ('{"patch":49}', "patch is one of 0 to 48, got 49"),
+        ('{"patch":1.5}', "patch is one of 0 to 48, got 1.5"),
+        ('{"way":"reshape"}', "way is one of rearrange, view, got reshape"),
+        ('{"way":"toString"}', "way is one of rearrange, view, got toString"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
+    book, photo, state, message
+):
+    page = book.open(PatchCutter(photo))
+    page.goto(f"{page.url}?vt=1&figure=cutter&number=0&state={state}")
+    page.locator(".vt-card").wait_for()
+    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert said(page.locator(".vt-card")).startswith("Row 25: all")
+
+
+def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(browser, photo):
+    figure = PatchCutter(photo)
+    page = browser.new_page()
+    page.add_style_tag(content=figure._css)
+    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
+    card = page.locator(".vt-card")
+    page.evaluate("model.set('way', 'view')")  # as when the kernel changes a trait
+    assert said(card).startswith("Row 25: 0 of")
+    card.get_by_role("grid", name="Patches").get_by_role("gridcell").nth(8).click()
+    assert page.evaluate("[model.get('patch'), saved]") == [8, 1]
+    card.get_by_role("button", name="reset").hover()
+
+    other = photo.clone()
+    changed = 8 * 192 + 5  # one number, of row 9 by view
+    other.view(-1)[changed] = 255 - other.view(-1)[changed]
+    page.evaluate("(picture) => model.set('picture', picture)", pack_picture(other))
+    assert vector(card)[0] == other.view(49, 192)[8].tolist() != photo.view(49, 192)[8].tolist()
+    page.evaluate("model.set('patch_size', [14, 14])")
+    assert vector(card)[0] == other.view(16, 588)[8].tolist()
+    page.evaluate("model.set('patch', 16)")
+    assert card.get_by_role("alert").inner_text().endswith("patch is one of 0 to 15, got 16")
+
+    assert page.evaluate("listening()") > 0
+    page.evaluate("stop()")
+    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    page.close()

@@ -1,0 +1,494 @@
+"""What happens to one token, layer by layer? The page walks as hooks in PyTorch hear it."""
+
+import json
+import re
+
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from conftest import randomise
+from figure_page import NOTEBOOK, said
+
+from vit_tutorial import ViT, load_pretrained, patchify
+from vit_tutorial.data import load_dataset, normalize
+from vit_tutorial.widgets import EncoderWalk, dequantised, page_vit
+
+SIZES = {"image_size": 28, "patch_size": 4, "channels": 1, "num_classes": 3}
+SIZES |= {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "mlp_dim": 24}
+NAMES = ["Top", "Bag", "Boot"]
+STAGES = [
+    "patches (the x of equation 1)",
+    "embedding, with position (equation 1)",
+    *(
+        f"layer {layer}: {step} (equation {equation})"
+        for layer in (1, 2)
+        for what, equation in (("attention", 2), ("MLP", 3))
+        for step in (f"norm for {what}", what, f"+ {what}")
+    ),
+    "last norm (equation 4)",
+    "head (reads y of equation 4)",
+]
+
+
+def small(pool="cls"):
+    vit = randomise(ViT(**SIZES, pool=pool), std=0.4)
+    vit.config |= {"mean": (0.286,), "std": (0.353,), "class_names": NAMES}
+    return vit
+
+
+@pytest.fixture(scope="module")
+def vit():
+    torch.manual_seed(0)
+    return small()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_dataset("fashion_mnist", "test", subset=10)[0][:3]
+
+
+@pytest.fixture
+def figure(vit, images):
+    return lambda **choices: EncoderWalk(vit, images, NAMES, **choices)
+
+
+class Walk:
+    """What hooks hear of one picture on its way: each tensor is (tokens, D)."""
+
+    def __init__(self, vit, image):
+        vit = dequantised(vit).double()
+        self.vit, self.added, self.normed = vit, [], []
+        for layer in vit.transformer.layers:
+            for step in layer:
+                step.register_forward_hook(lambda *heard: self.added.append(heard[2][0]))
+                step.norm.register_forward_hook(lambda *heard: self.normed.append(heard[2][0]))
+        heard = vit.transformer.register_forward_hook(lambda *heard: setattr(self, "heard", heard))
+        x = normalize(image[None], (0.286,), (0.353,)).double()
+        with torch.no_grad():
+            self.logits = vit(x)[0]
+            self.patches = patchify(x, 4)[0]
+            self.projected = vit.to_patch_embedding(x)[0]
+        heard.remove()
+        self.first, self.last = self.heard[1][0][0], self.heard[2][0]  # into the encoder, and out
+
+    def stream(self, done):
+        return self.first + sum(self.added[:done])
+
+    def answer(self, done):
+        with torch.no_grad():
+            return self.vit.classify(self.stream(done)[None])[0].softmax(dim=-1)
+
+
+@pytest.fixture(scope="module")
+def walk(vit, images):
+    return Walk(vit, images[0])
+
+
+def open_card(page):
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="show me").click()
+    return card
+
+
+CELLS = "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+STRIPS = """(all) => all.map((strip) => {
+    const bars = [...strip.querySelectorAll("rect:not(.vt-zero)")];
+    const signs = bars.map((bar) => (bar.matches(".vt-negative") ? -1 : 1));
+    const heights = bars.map((bar, i) => (signs[i] * bar.height.baseVal.value) / 20);
+    return [strip.firstChild.textContent, strip.lastChild.textContent, heights];
+})"""
+
+
+def strips(card):
+    """The strips by their names: the numbers that the bars' heights tell, and a bar's unit."""
+    found = {}
+    for name, limit, heights in card.locator(".vt-walk-strip").evaluate_all(STRIPS):
+        if heights:
+            unit = as_number(limit.removeprefix("±"))
+            found[name] = torch.tensor(heights, dtype=torch.float64) * unit, unit
+        else:
+            found[name] = None
+    return found
+
+
+def as_number(text):
+    assert "·" not in text
+    return float(text.replace("−", "-"))
+
+
+def bars(card):
+    return [float(text.rstrip("%")) for text in card.locator(".vt-answer-share").all_inner_texts()]
+
+
+# In Python
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"picture": 3}, "picture is one of 0 to 2, got 3"),
+        ({"token": 50}, "token is one of 0 to 49, got 50"),
+        ({"stage": 16}, "stage is one of 0 to 15, got 16"),
+        ({"stage": -1}, "stage is one of 0 to 15, got -1"),
+    ],
+)
+def test_a_number_that_does_not_fit_is_refused_at_once_and_later(figure, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        figure(**wrong)
+    shown = figure()
+    before = shown.state()
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=message):
+        setattr(shown, name, value)
+    assert shown.state() == before
+
+
+def test_what_is_no_model_or_picture_is_refused(vit, images):
+    with pytest.raises(ValueError, match="not a Linear"):
+        EncoderWalk(torch.nn.Linear(1, 1), images, NAMES)
+    with pytest.raises(ValueError, match=r"pictures of shape \(b, 1, 28, 28\)"):
+        EncoderWalk(vit, torch.zeros(3, 1, 32, 32, dtype=torch.uint8), NAMES)
+    with pytest.raises(ValueError, match="a name for each picture, got 2 for 3"):
+        EncoderWalk(vit, images, NAMES[:2])
+
+
+def test_the_html_is_a_picture_its_words_and_data(figure, walk):
+    shown = figure(token=9)
+    html = shown.to_html()
+    assert html == figure(token=9).to_html()
+    soup = BeautifulSoup(html, "html.parser")
+    assert json.loads(soup.script.text)["token"] == 9
+    lengths = [walk.stream(done)[9].norm() for done in (0, 4)]
+    added = [each[9].norm() for each in walk.added]
+    assert soup.img["alt"] == (
+        "A picture (Top) in 7 by 7 patches, and the way of patch 9 through the encoder: it enters "
+        f"{lengths[0]:.1f} long, 4 steps each add a vector, {min(added):.1f} to {max(added):.1f} "
+        f"long, and it leaves {lengths[1]:.1f} long."
+    )
+    assert "the way of patch 25 " in figure().still()[1]  # the middle one, for token 0 is the class
+    assert "the way of the class token " in figure(token=0).still()[1]
+
+
+def test_the_book_s_model_goes_by_its_name(images):
+    html = EncoderWalk(load_pretrained("fashion"), images, NAMES).to_html()
+    assert 'data-models="fashion"' in html
+    assert len(html) < 12_000
+
+
+# In a page
+
+
+@pytest.mark.parametrize("token", [0, 20])
+def test_every_stage_is_what_hooks_in_pytorch_hear(book, figure, walk, token):
+    torch.testing.assert_close(walk.stream(4), walk.last)  # all that is added is all there is
+    page = book.open(figure(token=token))
+    card = open_card(page)
+
+    def check(**expected):
+        found = strips(card)
+        assert list(found) == list(expected)
+        for name, numbers in expected.items():
+            if numbers is None:
+                assert found[name] is None
+                continue
+            shown, unit = found[name]
+            torch.testing.assert_close(shown, numbers, rtol=0.01, atol=0.025 * unit)
+
+    for at, title in enumerate(STAGES):
+        assert card.locator(".vt-walk-stage").inner_text() == title
+        slider = card.get_by_label("stage", exact=True)
+        assert slider.input_value() == str(at)
+        assert f"{slider.get_attribute('aria-valuetext')} (" in title
+        number, kind = divmod(at - 2, 3)
+        done = min(max(number + (kind == 2), 0), 4)
+        stream, shown = walk.stream(done)[token], card.locator(".vt-walk-check").inner_text()
+        if at == 0:
+            pixels = walk.patches[token - 1]
+            check(**({"pixels": pixels} if token else {"learned": walk.vit.cls_token[0, 0]}))
+        elif at == 1:
+            first = walk.projected[token - 1] if token else walk.vit.cls_token[0, 0]
+            check(**{
+                "x E" if token else "learned": first,
+                "+ position": walk.vit.pos_embedding[0, token],
+                "= stream": walk.first[token],
+            })  # fmt: skip
+        elif at < 14:
+            check(**{
+                "stream": walk.stream(number)[token],
+                "norm": walk.normed[number][token],
+                "+ added": walk.added[number][token] if kind else None,
+                "= stream": stream if kind == 2 else None,
+            })  # fmt: skip
+        elif at == 14:
+            check(**{"stream": walk.last[0], "norm: y": walk.vit.mlp_head[0](walk.last[0])})
+        else:
+            check(y=walk.vit.mlp_head[0](walk.last[0]), logits=walk.logits)
+        if 0 < at < 15:
+            count = "1 addition" if done == 1 else f"{done} additions"
+            found = re.fullmatch(
+                rf"check: embedding \+ {count} = stream, to within (\S+)( · 10⁻[⁵⁶⁷⁸])?", shown
+            )
+            assert found, shown
+            assert found[2] or found[1] == "0"
+        assert bars(card) == pytest.approx((100 * walk.answer(done)).tolist(), abs=0.51)
+        card.get_by_role("button", name="next").click(force=True)  # at the end it does nothing
+    assert card.locator(".vt-walk-stage").inner_text() == STAGES[-1]
+    assert page.noise == []
+
+
+def test_the_words_and_the_table_tell_the_lengths(book, figure, walk):
+    page = book.open(figure(token=9, stage=4))
+    card = open_card(page)
+    for step in range(4):
+        card.get_by_label("stage", exact=True).fill(str(4 + 3 * step))
+        old, new = (walk.stream(done)[9].norm().item() for done in (step, step + 1))
+        numbers = [float(n) for n in re.findall(r"\d+\.\d+", said(card))]
+        assert numbers == pytest.approx([old, walk.added[step][9].norm().item(), new], rel=0.005)
+        assert ("shorter than before" in said(card)) == (new < old)
+    card.get_by_text("The numbers").click()
+    rows = card.locator(".vt-numbers tbody tr")
+    rows.nth(4).wait_for()
+    table = rows.evaluate_all(CELLS)
+    places = ["embedding", *(f"layer {n}, {what}" for n in (1, 2) for what in ("attention", "MLP"))]
+    assert [row[0] for row in table] == places
+    for done, (_, added, length, answer, share) in enumerate(table):
+        assert as_number(length) == pytest.approx(walk.stream(done)[9].norm().item(), rel=0.005)
+        if done:
+            assert as_number(added) == pytest.approx(
+                walk.added[done - 1][9].norm().item(), rel=0.005
+            )
+        expected = walk.answer(done)
+        assert answer == NAMES[expected.argmax()]
+        assert float(share.rstrip("%")) == pytest.approx(100 * expected.max().item(), abs=0.51)
+
+
+def test_the_chart_has_a_point_for_every_length_and_marks_the_stage(book, figure, walk):
+    card = open_card(book.open(figure(token=9)))
+    lengths = [walk.stream(done)[9].norm().item() for done in range(5)]
+    added = [each[9].norm().item() for each in walk.added]
+    highest = max(lengths + added)
+    dots = card.locator(".vt-walk-dot")
+    heights = dots.evaluate_all("(all) => all.map((dot) => dot.getAttribute('cy'))")
+    top = min(120 - 110 * length / highest for length in lengths + added)
+    assert top == pytest.approx(10)
+    assert [float(y) for y in heights] == pytest.approx(
+        [120 - 110 * length / highest for length in lengths], abs=0.01
+    )
+    bars_of = card.locator(":is(.vt-walk-attention, .vt-walk-mlp)")
+    tall = bars_of.evaluate_all("(all) => all.map((bar) => bar.getAttribute('height'))")
+    assert [float(y) for y in tall] == pytest.approx([110 * a / highest for a in added], abs=0.01)
+    marked = []
+    for stage in range(16):
+        card.get_by_label("stage", exact=True).fill(str(stage))
+        mark = card.locator(".vt-walk-now")
+        if stage:
+            middle = float(mark.get_attribute("x")) + float(mark.get_attribute("width")) / 2
+            places = dots.evaluate_all("(all) => all.map((dot) => Number(dot.getAttribute('cx')))")
+            marked += [i for i, place in enumerate(places) if abs(place - middle) < 1]
+        else:
+            assert mark.count() == 0
+    assert marked == [0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4]
+
+
+def test_shapes_stand_at_every_stage(book, figure):
+    card = open_card(book.open(figure()))
+    shapes = {
+        0: "49 patches: (49, 16)",
+        1: "(49, 16) → (50, 16), with the class token in front",
+        2: "(50, 16) → (50, 16), each token by itself",
+        3: "(50, 16) → (50, 16), mixed by 2 maps of (50, 50)",
+        4: "(50, 16) + (50, 16) → (50, 16)",
+        6: "(50, 16) → (50, 24) → (50, 16), each token by itself",
+        14: "(50, 16) → (16,), token 0 alone",
+        15: "(16,) → (3,)",
+    }
+    for stage, text in shapes.items():
+        card.get_by_label("stage", exact=True).fill(str(stage))
+        assert card.get_by_text(text, exact=True).count() == 1
+
+
+def test_a_model_with_mean_pooling_has_no_class_token_and_reads_all(book, images):
+    vit = small("mean")
+    expected = Walk(vit, images[0])
+    card = open_card(book.open(EncoderWalk(vit, images, NAMES, stage=14)))
+    assert card.locator(".vt-badge").count() == 0
+    assert "(49, 16) → (16,), the mean alone" in card.inner_text()
+    shown, unit = strips(card)["stream"]
+    torch.testing.assert_close(shown, expected.last.mean(dim=0), rtol=0.01, atol=0.025 * unit)
+    assert bars(card) == pytest.approx((100 * expected.logits.softmax(-1)).tolist(), abs=0.51)
+    assert "the mean of the tokens" in card.inner_text()
+
+
+def test_a_guess_is_asked_first_and_kept(book, figure):
+    card = book.open(figure()).locator(".vt-card")
+    assert card.locator(".vt-figure-parts").is_hidden()
+    card.get_by_role("button", name="not every time").click()
+    assert card.locator(".vt-figure-parts").is_visible()
+    assert "Your guess: not every time." in card.inner_text()
+
+
+def test_by_mouse(book, figure, walk):
+    page = book.open(figure())
+    card = open_card(page)
+    card.get_by_role("gridcell", name="patch 9, row 2, column 2").click()
+    assert said(card) == "Patch 9 is 16 numbers, its pixels."
+    card.get_by_role("button", name="class token").click()
+    assert said(card).startswith("The class token has no pixels")
+    card.get_by_role("button", name="next").click()
+    card.get_by_role("button", name="next").click()
+    assert card.locator(".vt-walk-stage").inner_text() == STAGES[2]
+    card.get_by_role("button", name="back").click()
+    assert said(card).startswith("The class token enters the stream, ")
+    card.get_by_label("picture", exact=True).select_option("Boot")
+    assert "Boot, and the class token" in card.inner_text()
+
+    card.get_by_role("button", name="reset").click()
+    assert said(card) == "Patch 25 is 16 numbers, its pixels."
+    ratios = torch.stack([
+        added.norm(dim=-1) / walk.stream(step).norm(dim=-1) for step, added in enumerate(walk.added)
+    ])  # fmt: skip
+    best, tokens = ratios.max(dim=-1)
+    for step in best.argsort(descending=True).tolist():
+        card.get_by_role("button", name="surprise me").click()
+        assert card.locator(".vt-walk-stage").inner_text() == STAGES[4 + 3 * step]
+        token = tokens[step].item()
+        name = f"Patch {token}" if token else "The class token"
+        assert said(card).startswith(f"{name}: to ")
+    assert page.noise == []
+
+
+def test_by_touch(book, figure):
+    page = book.open(figure(), width=360, has_touch=True)
+    page.get_by_role("button", name="show me").tap()
+    page.get_by_role("gridcell", name="patch 9, row 2, column 2").tap()
+    page.get_by_role("button", name="next").tap()
+    assert said(page.locator(".vt-card")).startswith("Patch 9 enters the stream")
+
+
+def test_by_keyboard_alone(book, figure):
+    page = book.open(figure())
+    card = page.locator(".vt-card")
+    card.wait_for()
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.id")
+
+    press("Tab", "Tab", "Tab", "Enter")  # past both answers to "show me"; then at the stage
+    press("ArrowRight")
+    assert said(card).startswith("Patch 25 enters the stream")
+    assert press("Shift+Tab") == "patch 25, row 4, column 4"  # one stop, where the choice is
+    assert press("ArrowRight", "ArrowUp") == "patch 19, row 3, column 5"
+    assert said(card).startswith("Patch 19 enters the stream")
+    assert press("Shift+Tab", "Space") == "class token"
+    assert said(card).startswith("The class token enters the stream")
+    press("Tab", "Tab", "End")  # the slider
+    assert said(card).startswith("The head reads token 0: ")
+    press("Tab", "Enter", "Enter")  # back
+    assert card.locator(".vt-walk-stage").inner_text() == STAGES[13]
+    press("Tab", "Enter", "Enter", "Enter", "Enter")  # next; at the end it stays, and the focus too
+    assert card.locator(".vt-walk-stage").inner_text() == STAGES[15]
+    assert page.evaluate("document.activeElement.textContent") == "next"
+    press("Tab", "ArrowDown")  # the picture
+    assert "Bag, and the class token" in card.inner_text()
+    press("Tab", "Tab", "Enter")  # past "surprise me" to "reset"
+    assert said(card) == "Patch 25 is 16 numbers, its pixels."
+
+
+def test_a_link_opens_the_page_with_the_figure_as_it_was(book, figure):
+    page = book.open(figure())
+    card = open_card(page)
+    card.get_by_label("picture", exact=True).select_option("Boot")
+    card.get_by_role("gridcell", name="patch 9, row 2, column 2").click()
+    card.get_by_label("stage", exact=True).fill("7")
+    before = [said(card), bars(card)]
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    card.get_by_role("button", name="copy link").click()
+    page.goto(card.get_by_label("The link").input_value())
+    card = open_card(page)
+    assert [said(card), bars(card)] == before
+    assert "Boot, and patch 9" in card.inner_text()
+    assert page.noise == []
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ('{"stage":16}', "stage is one of 0 to 15, got 16"),
+        ('{"token":1.5}', "token is one of 0 to 49, got 1.5"),
+        ('{"picture":3}', "picture is one of 0 to 2, got 3"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
+    book, figure, state, message
+):
+    page = book.open(figure())
+    page.goto(f"{page.url}?figure=encoder_walk&number=0&vt=1&state={state}")
+    card = open_card(page)
+    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert said(card) == "Patch 25 is 16 numbers, its pixels."
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
+def test_nobody_is_left_out(book, figure, theme, width):
+    page = book.open(figure(stage=3), theme=theme, width=width)
+    card = open_card(page)
+    card.get_by_text("The numbers").click()
+    page.wait_for_timeout(300)  # the theme's own transition of colours
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    small_ones = page.locator(".vt-card :is(button, select, [role=gridcell]):visible").evaluate_all(
+        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
+    )
+    assert min(small_ones) >= 24
+
+
+def test_nothing_moves_against_the_reader_s_wish(book, figure):
+    page = book.open(figure(stage=3), reduced_motion="reduce")
+    open_card(page)
+    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
+        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
+    )
+    assert max(seconds) == 0
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+# In a notebook
+
+
+def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(browser, figure, vit):
+    shown = figure()
+    page = browser.new_page()
+    page.add_style_tag(content=shown._css)
+    page.evaluate(NOTEBOOK, [shown._esm, shown.state()])
+    card = open_card(page)
+    page.evaluate("model.set('stage', 1)")  # as when the kernel changes a trait
+    assert said(card).startswith("Patch 25 enters the stream")
+    page.evaluate("model.set('token', 3)")
+    assert said(card).startswith("Patch 3 enters the stream")
+    page.evaluate("model.set('picture', 2)")
+    assert "Boot, and patch 3" in card.inner_text()
+    card.get_by_role("button", name="next").click()
+    assert page.evaluate("[model.get('stage'), saved]") == [2, 1]
+
+    before = strips(card)["stream"][0]
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.pos_embedding[0, 3, 5] += 1  # one weight
+    page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
+    assert not torch.allclose(strips(card)["stream"][0], before)
+    page.evaluate("model.set('pictures', model.get('pictures').slice(1).reverse())")
+    page.evaluate("model.set('picture', 1)")
+    assert "Bag, and patch 3" in card.inner_text()
+
+    page.evaluate("model.set('stage', 99)")
+    assert card.get_by_role("alert").inner_text() == (
+        "This figure cannot go on: stage is one of 0 to 15, got 99"
+    )
+    assert page.evaluate("listening()") == 5
+    page.evaluate("stop()")
+    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    page.close()

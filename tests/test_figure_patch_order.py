@@ -1,0 +1,406 @@
+"""The figure of shuffled patches says what PyTorch says, and is there for every reader."""
+
+import json
+import re
+
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from conftest import randomise
+from figure_page import NOTEBOOK, said
+
+from vit_tutorial import ViT, patchify, unpatchify
+from vit_tutorial.data import load_dataset, normalize
+from vit_tutorial.widgets import PatchOrder, dequantised, page_vit
+from vit_tutorial.widgets.bundle import join
+from vit_tutorial.widgets.patch_order import shuffled
+
+SMALL = {"image_size": 28, "patch_size": 4, "channels": 1, "num_classes": 10, "dim": 16}
+SMALL |= {"depth": 2, "heads": 2, "dim_head": 8, "mlp_dim": 16}
+NAMES = ["a shirt", "a shoe", "a bag"]
+
+
+def small_vit(position, seed=0, **changes):
+    torch.manual_seed(seed)
+    vit = randomise(ViT(**SMALL | {"position": position} | changes), std=0.5)
+    vit.config |= {"mean": (0.286,), "std": (0.353,)}
+    return vit
+
+
+@pytest.fixture(scope="module")
+def models():
+    return small_vit("learned"), small_vit("none", seed=1)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_dataset("fashion_mnist", "test", subset=10)[0][:3]
+
+
+@pytest.fixture
+def figure(models, images):
+    return lambda **state: PatchOrder(*models, images, NAMES, **state)
+
+
+def shuffle(image, seed):
+    patches = patchify(image[None], 4)[:, shuffled(49, seed)]
+    return unpatchify(patches, (7, 7), 4)[0]
+
+
+@torch.no_grad()
+def logits(vit, image, seed=0, positions=True):
+    """What PyTorch makes of the shuffled picture, with the page's weights."""
+    page = dequantised(vit).double()
+    if not positions:
+        page.pos_embedding.zero_()
+    return page(normalize(shuffle(image, seed)[None], (0.286,), (0.353,)).double())[0]
+
+
+def started(page):
+    card = page.locator(".vt-card").last
+    card.get_by_role("button", name="show me").click()
+    return card
+
+
+def shares(card, model):
+    """The answers of the first (0) or the second model, in percent."""
+    texts = card.locator(".vt-answers").nth(model).locator(".vt-answer-share").all_inner_texts()
+    return [float(text.rstrip("%")) for text in texts]
+
+
+def largest_change(card, model):
+    text = card.locator(".vt-order-change strong").nth(model).inner_text()
+    if match := re.fullmatch(r"([\d.]+) · 10⁻(.)", text):
+        return float(match[1]) * 10.0 ** -"⁰¹²³⁴⁵⁶⁷⁸⁹".index(match[2])
+    return float(text)
+
+
+# In Python
+
+
+def test_both_worlds_shuffle_alike(browser):
+    page = browser.new_page()
+    page.add_script_tag(content=join(["card"]).replace("const $card", "globalThis.$card"))
+    seeds = [0, 1, 2, 77, 2**31 - 1]
+    for n in (2, 49, 196):
+        theirs = page.evaluate("([n, seeds]) => seeds.map((s) => $card.shuffled(n, s))", [n, seeds])
+        assert [shuffled(n, seed) for seed in seeds] == theirs
+        assert all(sorted(order) == list(range(n)) for order in theirs)
+    assert shuffled(49, 0) == list(range(49))
+    page.close()
+
+
+def test_models_and_pictures_that_do_not_fit_are_refused(models, images):
+    with_positions, without = models
+    wrong = [
+        ((without, without), "the first model is one with position embeddings, .* got 'none'"),
+        ((with_positions, with_positions), "the second one with position=.none., got 'learned'"),
+        ((with_positions, small_vit("none", patch_size=7)), "the same patch_size, got 4 and 7"),
+        ((with_positions, small_vit("none", num_classes=3)), "the same num_classes, got 10 and 3"),
+        ((torch.nn.Linear(2, 2), without), "a page runs a vit_tutorial.ViT, not a Linear"),
+    ]
+    for pair, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            PatchOrder(*pair, images, NAMES)
+    for pictures, names, message in [
+        (images[:, :, :20], NAMES, r"shape \(n, 1, 28, 28\), got \(3, 1, 20, 28\)"),
+        (images / 255, NAMES, "a picture is uint8"),
+        (images, NAMES[:2], "expected a name for each picture, got 2 for 3"),
+        ("boots", NAMES, "got 'boots'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            PatchOrder(*models, pictures, names)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"picture": 3}, "picture is one of 0 to 2, got 3"),
+        ({"seed": -1}, "seed is one of 0 to 2147483647, got -1"),
+    ],
+)
+def test_a_number_that_does_not_fit_is_refused_at_once_and_later(figure, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        figure(**wrong)
+    good = figure()
+    before = good.state()
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=message):
+        setattr(good, name, value)
+    assert good.state() == before
+
+
+def test_what_the_front_end_sends_arrives(figure):
+    sent = figure()
+    sent.set_state({"seed": 5, "positions": False})
+    assert (sent.seed, sent.positions) == (5, False)
+
+
+@pytest.mark.parametrize("position", ["learned", "learned_2d", "sincos_2d"])
+def test_the_html_is_a_picture_its_words_and_the_models(models, images, position):
+    first = small_vit(position)
+    made = PatchOrder(first, models[1], images, NAMES, picture=1, seed=2)
+    assert (
+        made.to_html() == PatchOrder(first, models[1], images, NAMES, picture=1, seed=2).to_html()
+    )
+    soup = BeautifulSoup(made.to_html(), "html.parser")
+    assert json.loads(soup.script.text)["seed"] == 2
+    told = re.findall(r"class (\d+) (\d+)% \(as it is: class (\d+) (\d+)%\)", soup.img["alt"])
+    for vit, numbers in zip((first, models[1]), told, strict=True):
+        for seed, best, percent in ((2, *numbers[:2]), (0, *numbers[2:])):
+            expected = logits(vit, images[1], seed).softmax(dim=0)
+            assert expected.argmax() + 1 == int(best)
+            assert round(100 * expected.max().item()) == int(percent)
+    off = PatchOrder(first, models[1], images, NAMES, picture=1, seed=2, positions=False)
+    one, again = re.findall(r"class \d+ \d+%", off.still()[1])[:2]
+    assert one == again  # without positions the order changes nothing
+
+
+# In a page
+
+
+@pytest.mark.parametrize("positions", [True, False])
+def test_the_numbers_are_pytorch_s(book, figure, models, images, positions):
+    card = started(book.open(figure(picture=1, seed=3, positions=positions)))
+    card.get_by_text("The numbers").click()
+    card.locator("tbody tr").nth(9).wait_for()
+    table = [
+        [float(text.replace("−", "-")) if "·" not in text else 0.0 for text in row.split("\t")[1:]]
+        for row in card.locator("tbody tr").all_inner_texts()
+    ]
+    for model, vit in enumerate(models):
+        added = positions or model == 1
+        now, before = (
+            logits(vit, images[1], s, added) if model == 0 else logits(vit, images[1], s)
+            for s in (3, 0)
+        )
+        expected = torch.stack((before, now, now - before), dim=1)
+        found = torch.tensor([row[3 * model : 3 * model + 3] for row in table])
+        torch.testing.assert_close(found, expected.float(), atol=0.006, rtol=0.006)
+        assert shares(card, model) == pytest.approx((100 * now.softmax(0)).tolist(), abs=0.51)
+        marks = card.locator(".vt-answers").nth(model).locator(".vt-answer-before")
+        left = [
+            float(x.rstrip("%"))
+            for x in marks.evaluate_all("(all) => all.map((m) => m.style.left)")
+        ]
+        assert left == pytest.approx((100 * before.softmax(0)).tolist(), abs=0.01)
+        change = (now - before).abs().max().item()
+        assert largest_change(card, model) == pytest.approx(change, abs=0.006)
+        if added and model == 0:
+            assert largest_change(card, model) > 0.1
+        else:
+            assert largest_change(card, model) < 1e-4  # rounding
+
+
+def test_the_patches_are_drawn_where_the_models_receive_them(book, figure, images):
+    page = book.open(figure(picture=2, seed=3))
+    card = started(page)
+    drawn = card.locator(".vt-grid canvas").evaluate_all(
+        """(all) => all.map((canvas) => {
+            const { data } = canvas.getContext("2d").getImageData(0, 0, 28, 28);
+            return Array.from({ length: 28 * 28 }, (_, i) => data[4 * i]);
+        })"""
+    )
+    assert drawn == [images[2].flatten().tolist(), shuffle(images[2], 3).flatten().tolist()]
+
+
+def test_a_guess_comes_first_and_is_kept(book, figure):
+    page = book.open(figure())
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="neither").wait_for()
+    assert card.locator(".vt-answers").first.is_hidden()
+    assert card.get_by_role("button", name="shuffle again").is_hidden()
+    card.get_by_role("button", name="neither").click()
+    assert card.locator(".vt-answers").first.is_visible()
+    assert card.get_by_text("Your guess: neither.").is_visible()
+
+
+def test_by_mouse(book, figure, models, images):
+    card = started(book.open(figure()))
+    first = said(card)
+    assert first.startswith("With positions: ")
+    assert first.endswith(", as in order.")
+    card.get_by_role("button", name="shuffle again").click()
+    expected = logits(models[0], images[0], 2).softmax(dim=0)
+    assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
+    card.get_by_role("button", name="in order").click()
+    assert said(card).startswith("In order. With positions: ")
+    assert [largest_change(card, model) for model in (0, 1)] == [0, 0]
+    card.get_by_role("button", name="shuffle again").click()  # goes on, and does not begin anew
+    expected = logits(models[0], images[0], 3).softmax(dim=0)
+    assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
+    card.get_by_label("picture", exact=True).select_option("a bag")
+    expected = logits(models[0], images[2], 3).softmax(dim=0)
+    assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
+    card.get_by_label("the first model adds its positions").uncheck()
+    assert said(card).startswith("With its positions switched off: ")
+    assert card.get_by_text("trained with positions, switched off").is_visible()
+
+    place = shuffled(49, 3).index(16)  # where patch 17 went
+    before, after = card.get_by_role("grid").all()
+    before.get_by_role("gridcell").nth(16).click()
+    for grid, marked in ((before, 16), (after, place)):
+        assert grid.get_by_role("gridcell", selected=True).count() == 1
+        cell = grid.get_by_role("gridcell").nth(marked)
+        assert cell.get_attribute("aria-selected") == "true"
+        assert cell.get_attribute("aria-label").startswith("patch 17, ")
+    after.get_by_role("gridcell").nth(0).hover()
+    cell = before.get_by_role("gridcell").nth(shuffled(49, 3)[0])
+    assert cell.get_attribute("aria-selected") == "true"
+
+    card.get_by_role("button", name="reset").click()
+    assert said(card) == first
+    assert card.get_by_role("gridcell", selected=True).count() == 0
+
+
+def test_by_keyboard_alone(book, figure, models, images):
+    page = book.open(figure())
+    card = page.locator(".vt-card")
+    card.wait_for()
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        return page.evaluate(
+            "document.activeElement.ariaLabel ?? (document.activeElement.id || "
+            "document.activeElement.innerText)"
+        )
+
+    assert press("Tab") == "that of a model with positions"
+    assert press("Space") == "shuffle again"
+    press("Space")
+    expected = logits(models[0], images[0], 2).softmax(dim=0)
+    assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
+    assert press("Tab", "Space") == "in order"
+    assert said(card).startswith("In order.")
+    press("Tab", "ArrowDown")  # the picture
+    assert (
+        card.get_by_label("picture", exact=True).evaluate("(select) => select.selectedIndex") == 1
+    )
+    press("Tab", "Space")  # the positions
+    assert said(card).startswith("In order. With its positions switched off: ")
+    assert press("Tab", "Tab", "Space") == "reset"
+    first = shuffled(49, 1)[0] + 1
+    assert press(*["Shift+Tab"] * 6).startswith(f"patch {first}, from row")  # the second grid
+    press("ArrowRight")
+    chosen = card.get_by_role("gridcell", selected=True).evaluate_all(
+        "(cells) => cells.map((cell) => cell.ariaLabel.match(/^patch \\d+/)[0])"
+    )
+    assert len(chosen) == 2
+    assert len(set(chosen)) == 1
+
+
+def test_a_surprise_takes_the_surest_answer_away(book, figure, models, images):
+    card = started(book.open(figure()))
+    card.get_by_role("button", name="surprise me").click()
+    lost = {}
+    for picture, image in enumerate(images):
+        before = logits(models[0], image).softmax(dim=0)
+        best = before.argmax()
+        for seed in (1, 2, 3):
+            after = logits(models[0], image, seed).softmax(dim=0)
+            lost[picture, seed] = (before[best] - after[best]).item()
+    picture, seed = max(lost, key=lost.get)
+    card.get_by_text("The numbers").click()
+    caption = card.locator(".vt-numbers .vt-label")
+    assert caption.inner_text().startswith(f"Logits for {NAMES[picture]}, in order")
+    assert caption.inner_text().endswith(f"(seed {seed})")
+
+
+def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, figure):
+    page = book.open(figure(), theme="dark", width=360, has_touch=True)
+    card = started(page)
+    card.get_by_role("button", name="in order").tap()
+    assert said(card).startswith("In order.")
+    card.get_by_role("gridcell").nth(8).tap()
+    assert card.get_by_role("gridcell", selected=True).count() == 2
+    card.locator("summary").tap()
+    page.wait_for_timeout(300)  # the theme's own transition of colours
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    small = card.locator(":is(button, select, [role=gridcell])").evaluate_all(
+        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
+    )
+    box = card.get_by_label("the first model adds its positions").locator("..").bounding_box()
+    assert min(*small, box["height"]) >= 24
+
+
+def test_in_the_light_and_without_movement_nobody_is_left_out(book, figure):
+    page = book.open(figure(), reduced_motion="reduce")
+    report = Axe().run(page, options={"preload": False}).generate_report()  # before the guess
+    assert report.startswith("Found 0 accessibility violations"), report
+    started(page).locator("summary").click()
+    page.wait_for_timeout(300)
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
+        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
+    )
+    assert max(seconds) == 0
+    assert page.noise == []
+
+
+# Links, and a notebook
+
+
+def test_a_link_opens_the_page_with_the_figure_as_it_was(book, figure):
+    page = book.open(figure())
+    card = started(page)
+    card.get_by_role("button", name="shuffle again").click()
+    card.get_by_label("picture", exact=True).select_option("a bag")
+    card.get_by_label("the first model adds its positions").uncheck()
+    before = [said(card), shares(card, 0), shares(card, 1)]
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    card.get_by_role("button", name="copy link").click()
+    page.goto(card.get_by_label("The link").input_value())
+    card = started(page)
+    assert [said(card), shares(card, 0), shares(card, 1)] == before
+    assert page.noise == []
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ('{"picture":3}', "picture is one of 0 to 2, got 3"),
+        ('{"seed":0.5}', "seed is one of 0 to 2147483647, got 0.5"),
+        ('{"positions":1}', "“positions” is something else here"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
+    book, figure, state, message
+):
+    page = book.open(figure())
+    page.goto(f"{page.url}?vt=1&figure=patch_order&number=0&state={state}")
+    card = started(page)
+    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert said(card).startswith("With positions: ")
+
+
+def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(
+    browser, figure, models, images
+):
+    made = figure()
+    page = browser.new_page()
+    page.add_style_tag(content=made._css)
+    page.evaluate(NOTEBOOK, [made._esm, made.state()])
+    card = started(page)
+    page.evaluate("model.set('seed', 0)")  # as when the kernel changes a trait
+    assert said(card).startswith("In order.")
+    card.get_by_role("button", name="shuffle again").click()
+    assert page.evaluate("[model.get('seed'), saved]") == [2, 1]
+
+    for name, model in (("with_positions", 0), ("without", 1)):
+        other = dequantised(models[model])
+        with torch.no_grad():
+            other.mlp_head[1].weight[0, 0] += 8  # one weight
+        page.evaluate("([name, payload]) => model.set(name, payload)", [name, page_vit(other)])
+        expected = logits(other, images[0], 2).softmax(dim=0)
+        assert (expected - logits(models[model], images[0], 2).softmax(dim=0)).abs().max() > 0.02
+        assert shares(card, model) == pytest.approx((100 * expected).tolist(), abs=0.51)
+
+    assert page.evaluate("listening()") > 0
+    page.evaluate("stop()")
+    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    page.close()

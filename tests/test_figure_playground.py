@@ -1,0 +1,958 @@
+"""The playground's answers are PyTorch's, whatever is dropped, drawn or brought, and however."""
+
+import copy
+import io
+import json
+import re
+from base64 import b64decode, b64encode
+from urllib.parse import parse_qs, urlparse
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from conftest import randomise
+from figure_page import NOTEBOOK, Book, said
+from playwright.sync_api import expect
+
+from vit_tutorial import ViT, change_temperature, record_attention, switch_off_heads
+from vit_tutorial.data import load_dataset, normalize
+from vit_tutorial.widgets import Playground, dequantised, page_vit
+from vit_tutorial.widgets.patch_order import shuffled
+
+NAMES = (
+    "shirt",
+    "trouser",
+    "jumper",
+    "dress",
+    "coat",
+    "sandal",
+    "blouse",
+    "sneaker",
+    "bag",
+    "boot",
+)
+INK = 180
+
+
+def small_vit(**changes):
+    torch.manual_seed(0)
+    arguments = {"image_size": 28, "patch_size": 4, "num_classes": 10, "channels": 1}
+    arguments |= {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "mlp_dim": 16} | changes
+    vit = randomise(ViT(**arguments), std=0.4)
+    vit.config |= {"mean": (0.286,), "std": (0.353,), "class_names": NAMES}
+    return vit
+
+
+@pytest.fixture(scope="module")
+def vit():
+    return small_vit()
+
+
+@pytest.fixture(scope="module")
+def data():
+    images, labels = load_dataset("fashion_mnist", "test", subset=10)
+    return images[:4], labels[:4]
+
+
+@pytest.fixture(scope="module")
+def images(data):
+    return data[0]
+
+
+PAGES = {}  # a model -> what a page makes of it
+
+
+def page_of(vit):
+    if vit not in PAGES:
+        PAGES[vit] = dequantised(vit).double()
+    return copy.deepcopy(PAGES[vit])
+
+
+@torch.no_grad()
+def answers(
+    vit, image, *, dropped=(), seed=0, positions=True, temperature=1.0, heads_off=None, maps=None
+):
+    """What PyTorch answers with the page's weights, before the first layer and after each.
+
+    The patches are moved by hand, and positions taken away by zeroing the parameters.
+    """
+    page = page_of(vit)
+    if not positions:
+        for name, parameter in page.named_parameters():
+            if name.startswith("pos_"):
+                parameter.zero_()
+    order = shuffled(49, seed)
+    moved = torch.zeros_like(image)
+    for place, patch in enumerate(order):
+        (row, column), (top, left) = divmod(place, 7), divmod(patch, 7)
+        moved[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = image[
+            :, 4 * top : 4 * top + 4, 4 * left : 4 * left + 4
+        ]
+    x = normalize(moved[None], page.config["mean"], page.config["std"]).double()
+    prefix = page.num_prefix
+    kept = [prefix + place for place, patch in enumerate(order) if patch not in dropped]
+    tokens = page.embed(x)[:, [*range(prefix), *kept]]
+    stages = [page.classify(tokens)]
+    with (
+        change_temperature(page, temperature),
+        record_attention(page) as recorded,
+        switch_off_heads(page, heads_off or {}),
+    ):
+        for attention, feed_forward in page.transformer.layers:
+            tokens = attention(tokens) + tokens
+            tokens = feed_forward(tokens) + tokens
+            stages.append(page.classify(tokens))
+    if maps is not None:
+        maps.extend(recorded)
+    return torch.cat(stages).softmax(dim=1)
+
+
+def table(card):
+    """The folded table: class -> its numbers, as shares."""
+    details = card.locator("details")
+    if details.get_attribute("open") is None:
+        card.get_by_text("The numbers").click()
+    expect(card.locator("tbody tr").first).to_be_visible()
+    rows = card.locator("tbody tr").evaluate_all(
+        "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    return {name: [float(number) / 100 for number in numbers] for name, *numbers in rows}
+
+
+def agrees(card, before, stages, *, outcome=True):
+    """The table holds what PyTorch answers, and the outcome line, unless it is not to, its class."""
+    shown = np.array(list(table(card).values()))
+    expected = torch.stack([before[-1], stages[-1], *stages], dim=1)
+    np.testing.assert_allclose(shown, expected, atol=1e-3)
+    first = stages[-1].argmax().item()
+    return not outcome or f"{NAMES[first]} {percent(stages[-1, first])}" in said(card)
+
+
+def percent(share):
+    share = float(share)
+    return f"{100 * share:.0f}%" if share >= 0.0995 else f"{100 * share:.1f}%"
+
+
+def wait_a_frame(page):
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def link_of(page, card):
+    """The state that the figure's link holds, and the link."""
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    card.get_by_role("button", name="copy link").click()
+    link = card.get_by_label("The link").input_value()
+    return json.loads(parse_qs(urlparse(link).query)["state"][0]), link
+
+
+def own_picture(page, card):
+    """The reader's own picture, from the link: uint8 (28, 28)."""
+    state, _ = link_of(page, card)
+    assert state["picture"] == -1
+    return np.frombuffer(b64decode(state["own"]), np.uint8).reshape(28, 28)
+
+
+def patch_cell(card, patch):
+    return card.get_by_role("gridcell", name=re.compile(rf"^patch {patch},"))
+
+
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+    return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent")
+
+
+# In Python
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"picture": 4}, "picture is one of 0 to 3, got 4"),
+        ({"seed": -1}, "seed is one of 0 to 2147483647, got -1"),
+        ({"query": 50}, "query is one of 0 to 49, got 50"),
+        ({"dropped": [49]}, "each of dropped is one of 0 to 48, got 49"),
+        ({"dropped": [1, 1]}, "dropped names a patch once"),
+        ({"heads_off": [(2, 0)]}, "a layer of heads_off is one of 0 to 1, got 2"),
+        ({"heads_off": [(0, 2)]}, "a head of heads_off is one of 0 to 1, got 2"),
+        ({"heads_off": [[1]]}, r"heads_off holds \(layer, head\), got \[1\]"),
+        ({"temperature": 0.0}, "a temperature is positive and finite, got 0.0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_once_and_later(vit, images, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Playground(vit, images, **wrong)
+    figure = Playground(vit, images)
+    before = figure.state()
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=message):
+        setattr(figure, name, value)
+    assert figure.state() == before
+
+
+@pytest.mark.parametrize(
+    ("own", "message"), [("AAAA", "got 3 bytes"), ("no picture!", "own holds 784 bytes in base64")]
+)
+def test_an_own_picture_of_another_size_is_refused(vit, images, own, message):
+    figure = Playground(vit, images)
+    with pytest.raises(ValueError, match=message):
+        figure.own = own
+    assert figure.own == ""
+
+
+def test_a_model_of_colours_and_labels_that_do_not_fit_are_refused(vit, images):
+    with pytest.raises(ValueError, match="takes a ViT with channels=1, got channels=3"):
+        Playground(small_vit(channels=3), images)
+    with pytest.raises(ValueError, match="a label for each picture, got 3 for 4"):
+        Playground(vit, images, [1, 2, 3])
+    with pytest.raises(ValueError, match="a label is one of 0 to 9, got 10"):
+        Playground(vit, images, [1, 2, 3, 10])
+    with pytest.raises(ValueError, match=r"shape \(n, 1, 28, 28\), n at least 1; got \(4, 1, 14"):
+        Playground(vit, images[:, :, ::2, ::2])
+
+
+def test_the_still_says_what_pytorch_answers(vit, images):
+    changes = {"dropped": [3, 24, 30], "seed": 5, "positions": False, "temperature": 2.0}
+    stages = answers(vit, images[1], **changes, heads_off={1: [0]})
+    svg, words = Playground(vit, images, picture=1, heads_off=[(1, 0)], **changes).still()
+    best = stages[-1].argmax().item()
+    assert words == (
+        "Picture 2, 46 of 49 patches to be seen, shuffled. "
+        f"The model answers {NAMES[best]}, {stages[-1, best]:.0%}."
+    )
+    assert f"{100 * stages[-1, best]:.0f}%</text>" in svg
+
+
+def test_a_challenge_s_still_keeps_the_answer_to_itself(vit, images):
+    figure = Playground(vit, images, dropped=range(49), challenge=True)
+    svg, words = figure.still()
+    assert words == "Picture 1, 0 of 49 patches to be seen. What is it?"
+    assert not any(name in svg for name in NAMES)
+
+
+def test_the_html_is_small_and_the_same_every_time(vit, data):
+    one, other = (Playground(vit, *data, small=True) for _ in range(2))
+    assert one.to_html() == other.to_html()
+    soup = BeautifulSoup(one.to_html(), "html.parser")
+    assert "The model answers" in soup.img["alt"]
+    without_weights = len(one.to_html()) - len(json.dumps(one.vit))
+    assert without_weights < 20_000
+    assert [picture["label"] for picture in one.pictures] == data[1].tolist()
+
+
+# The numbers
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dropped": list(range(0, 49, 3))},
+        {"seed": 3, "dropped": [24, 25]},
+        {"seed": 3, "positions": False},
+        {"temperature": 2.0, "heads_off": {0: [1], 1: [0]}},
+        {"dropped": list(range(49))},
+    ],
+)
+def test_the_page_answers_as_pytorch(book, vit, images, changes):
+    traits = dict(changes)
+    if "heads_off" in traits:
+        traits["heads_off"] = [(k, h) for k, heads in traits["heads_off"].items() for h in heads]
+    page = book.open(Playground(vit, images, picture=2, **traits))
+    card = page.locator(".vt-card")
+    assert agrees(card, answers(vit, images[2]), answers(vit, images[2], **changes))
+    assert page.noise == []
+
+
+def test_the_maps_are_pytorch_s_and_a_head_that_is_off_gives_nothing(book, vit, images):
+    changes = {"dropped": [0, 1, 8, 40], "seed": 4}
+    page = book.open(Playground(vit, images, query=26, heads_off=[(0, 1)], **changes))
+    card = page.locator(".vt-card")
+    card.wait_for()
+    maps = []
+    answers(vit, images[0], **changes, heads_off={0: [1]}, maps=maps)
+    kept = [patch for patch in shuffled(49, 4) if patch not in changes["dropped"]]
+    for layer in range(2):
+        for head in range(2):
+            cell = card.get_by_role("gridcell", name=f"layer {layer + 1}, head {head + 1}:")
+            name = cell.get_attribute("aria-label")
+            pixels = cell.locator("canvas").evaluate(
+                "(c) => [...c.getContext('2d').getImageData(0, 0, 7, 7).data]"
+            )
+            pixels = np.array(pixels).reshape(49, 4)
+            row = maps[layer][0, head, 1 + kept.index(25), 1:]
+            if (layer, head) == (0, 1):
+                assert name.endswith(": off")
+                assert not pixels.any()
+                continue
+            assert name.endswith(
+                f"most of a patch: {percent(row.max())} to patch {kept[row.argmax()] + 1}"
+            )
+            there = [place for place, patch in enumerate(shuffled(49, 4)) if patch in kept]
+            assert pixels[:, 3].nonzero()[0].tolist() == there  # what is dropped stays empty
+            brightness = pixels[there, :3].sum(axis=1)
+            assert np.corrcoef(brightness, row)[0, 1] > 0.9
+
+
+def test_the_bars_after_each_layer_follow(book, vit, images):
+    page = book.open(Playground(vit, images, dropped=[24]))
+    card = page.locator(".vt-card")
+    card.wait_for()
+    stages = answers(vit, images[0], dropped=[24])
+    lines = card.locator(".vt-layer")
+    assert lines.count() == 3
+    for layer, shares in enumerate(stages):
+        leader = shares.argmax().item()
+        assert lines.nth(layer).inner_text().split("\n")[-1] == (
+            f"{NAMES[leader]} {percent(shares[leader])}"
+        )
+        width = lines.nth(layer).locator(".vt-answer-length").evaluate("(e) => e.style.width")
+        assert float(width[:-1]) == pytest.approx(100 * shares[stages[-1].argmax()].item(), abs=0.1)
+
+
+def test_without_a_class_token_the_last_patch_leaves_nothing_to_answer_from(book, images):
+    vit = small_vit(pool="mean", position="learned_2d")
+    page = book.open(Playground(vit, images, dropped=range(1, 49), positions=False))
+    card = page.locator(".vt-card")
+    changes = {"dropped": range(1, 49), "positions": False}
+    assert agrees(card, answers(vit, images[0]), answers(vit, images[0], **changes))
+    assert card.get_by_role("button", name="the class token asks").count() == 0
+    patch_cell(card, 1).click()
+    assert said(card).startswith("No patch is left, and this model has no class token")
+    assert card.locator("> .vt-note").is_hidden()
+    patch_cell(card, 9).click()
+    assert agrees(
+        card,
+        answers(vit, images[0]),
+        answers(vit, images[0], dropped=set(range(49)) - {8}, positions=False),
+    )
+    assert page.noise == []
+
+
+def test_one_changed_weight_shows_in_the_page(book, vit, images):
+    def seen(model):
+        page = book.open(Playground(model, images))
+        return table(page.locator(".vt-card"))
+
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.pos_embedding[0, 25, 3] += 4
+    assert seen(vit) == seen(dequantised(vit)) != seen(other)
+
+
+# By mouse, keyboard, touch
+
+
+def test_by_mouse(book, vit, images):
+    page = book.open(Playground(vit, images))
+    card = page.locator(".vt-card")
+    before = answers(vit, images[0])
+    first = NAMES[before[-1].argmax()]
+    assert said(card) == f"{first} {percent(before[-1].max())}, from all 49 patches."
+    asking = card.get_by_text(re.compile("^where .* looks"))
+
+    patch_cell(card, 9).click()
+    patch_cell(card, 10).click()
+    assert asking.inner_text() == "where the class token looks (patch 10 is dropped)"
+    stages = answers(vit, images[0], dropped=[8, 9])
+    assert agrees(card, before, stages)
+    assert said(card).endswith("2 of 49 patches dropped.")
+    was = percent(before[-1].max())
+    was = was if stages[-1].argmax() == before[-1].argmax() else f"{first} {was}"
+    assert f"(was {was})" in said(card)
+    assert patch_cell(card, 9).get_attribute("data-dropped") == "true"
+    patch_cell(card, 20).hover()
+    assert asking.inner_text() == "where patch 20 looks"
+    card.get_by_role("button", name="reset").hover()
+    assert asking.inner_text() == "where the class token looks"
+    patch_cell(card, 9).click()
+    assert agrees(card, before, answers(vit, images[0], dropped=[9]))
+
+    card.get_by_label("a click").select_option("asks")
+    patch_cell(card, 33).click()
+    card.get_by_role("button", name="reset").hover()
+    assert asking.inner_text() == "where patch 33 looks"
+    assert said(card).endswith("1 of 49 patches dropped.")
+    card.get_by_role("button", name="the class token asks").click()
+    assert asking.inner_text() == "where the class token looks"
+
+    card.get_by_role("gridcell", name="layer 2, head 1:").click()
+    assert agrees(card, before, answers(vit, images[0], dropped=[9], heads_off={1: [0]}))
+    assert said(card).endswith("1 of 49 patches dropped, 1 of 4 heads off.")
+    card.get_by_role("gridcell", name="layer 2, head 1:").click()
+    card.get_by_role("button", name="shuffle").click()
+    card.get_by_role("button", name="shuffle").click()
+    assert agrees(card, before, answers(vit, images[0], dropped=[9], seed=2))
+    card.get_by_role("button", name="in order").click()
+    card.get_by_label("positions").uncheck()
+    assert agrees(card, before, answers(vit, images[0], dropped=[9], positions=False))
+    card.get_by_label("picture", exact=True).select_option("picture 3")
+    changes = {"dropped": [9], "positions": False}
+    assert agrees(card, answers(vit, images[2]), answers(vit, images[2], **changes))
+    card.get_by_role("button", name="reset").click()
+    assert agrees(card, before, before)
+
+
+def test_half_of_it_is_dropped_at_random_or_by_attention(book, vit, images):
+    page = book.open(Playground(vit, images))
+    card = page.locator(".vt-card")
+    before = answers(vit, images[0])
+    halves = []
+    for _ in range(2):
+        card.get_by_role("button", name="drop a random half").click()
+        halves.append(link_of(page, card)[0]["dropped"])
+        assert agrees(card, before, answers(vit, images[0], dropped=halves[-1]), outcome=False)
+    assert [len(half) for half in halves] == [24, 24]
+    assert halves[0] != halves[1]
+
+    maps = []
+    answers(vit, images[0], maps=maps)
+    most = maps[-1].mean(dim=1)[0, 0, 1:].argsort(descending=True)[:24]
+    card.get_by_role("button", name="drop by attention").click()
+    assert link_of(page, card)[0]["dropped"] == sorted(most.tolist())
+    card.get_by_role("button", name="drop none").click()
+    assert said(card).endswith("from all 49 patches.")
+
+
+def test_by_keyboard_alone(book, vit, images):
+    page = book.open(Playground(vit, images))
+    card = page.locator(".vt-card")
+    before = answers(vit, images[0])
+    card.wait_for()
+    asking = card.get_by_text(re.compile("^where .* looks"))
+    assert press(page, "Tab") == "the class token asks"
+    assert press(page, "Tab") == "patch 1, row 1, column 1"
+    assert press(page, "ArrowRight", "ArrowDown") == "patch 9, row 2, column 2"
+    assert asking.inner_text() == "where patch 9 looks"
+    assert press(page, "Space") == "patch 9, row 2, column 2, dropped"
+    assert asking.inner_text() == "where the class token looks (patch 9 is dropped)"
+    press(page, "ArrowRight", "Enter", "ArrowLeft", "Space")
+    assert agrees(card, before, answers(vit, images[0], dropped=[9]))
+    card.get_by_text("The numbers").click()  # close it again
+    patch_cell(card, 9).focus()
+    assert press(page, "Tab").startswith("layer 1, head 1")
+    press(page, "ArrowRight", "ArrowDown", "Space")
+    assert said(card).endswith("1 of 49 patches dropped, 1 of 4 heads off.")
+    press(page, "Enter", "Tab", "ArrowDown")  # the choice of the picture
+    assert card.get_by_label("picture", exact=True).input_value() == "1"
+    press(page, *["Tab"] * 3, "Enter")  # past draw and bring to "none"
+    second = answers(vit, images[1])
+    assert agrees(card, second, second)
+    card.get_by_role("button", name="drop none").focus()
+    press(page, *["Tab"] * 4, "Enter")  # past the halves and what a click does, to "shuffle"
+    press(page, *["Tab"] * 2, "Space")  # past "in order" to the positions
+    press(page, "Tab", "End")  # the temperature
+    changes = {"seed": 1, "positions": False, "temperature": 4.0}
+    wait_a_frame(page)
+    assert agrees(card, second, answers(vit, images[1], **changes))
+    assert said(card).endswith("shuffled (1), no positions, temperature 4.")
+
+
+def test_sliding_reads_the_picture_once_a_frame(book, vit, images):
+    page = book.open(
+        Playground(vit, images),
+        before="""globalThis.frames_ = 0;
+        const request = requestAnimationFrame;
+        globalThis.requestAnimationFrame = (work) => (frames_++, request(work));""",
+    )
+    card = page.locator(".vt-card")
+    slider = card.get_by_label("temperature")
+    first = said(card)
+    frames, outcome = slider.evaluate(
+        """(slider) => {
+            frames_ = 0;
+            for (const value of [-2, -1, 1, 2]) {
+                slider.value = value;
+                slider.dispatchEvent(new Event("input"));
+            }
+            return [frames_, slider.closest(".vt-card").querySelector(".vt-outcome").textContent];
+        }"""
+    )
+    assert (frames, outcome) == (1, first)  # one is on its way, and nothing was computed yet
+    expect(card.locator(".vt-outcome")).to_contain_text("temperature 4.")
+
+
+def test_by_touch(book, vit, images):
+    page = book.open(Playground(vit, images), width=360, has_touch=True)
+    card = page.locator(".vt-card")
+    patch_cell(card, 9).tap()
+    before = answers(vit, images[0])
+    assert agrees(card, before, answers(vit, images[0], dropped=[8]))
+    card.get_by_label("a click").select_option("asks")
+    patch_cell(card, 20).tap()
+    assert said(card).endswith("1 of 49 patches dropped.")
+    expect(card.get_by_text(re.compile("^where .* looks"))).to_have_text("where patch 20 looks")
+
+
+def test_a_surprise_is_a_picture_with_the_fewest_patches_it_takes(book, vit, images):
+    page = book.open(Playground(vit, images))
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="surprise me").click()
+    answer = answers(vit, images[0])[-1].argmax()
+    kept = []
+    while len(kept) < 6:
+        reached = {
+            patch: answers(vit, images[0], dropped=set(range(49)) - {*kept, patch})[-1, answer]
+            for patch in range(49)
+            if patch not in kept
+        }
+        kept.append(max(reached, key=reached.get))
+        if max(reached.values()) > 0.5:
+            break
+    state, _ = link_of(page, card)
+    assert set(range(49)) - set(state["dropped"]) == set(kept)
+    card.get_by_role("button", name="surprise me").click()
+    assert card.get_by_label("picture", exact=True).input_value() == "1"
+
+
+# Drawing
+
+
+def test_a_drawing_by_mouse_is_read_as_it_grows(book, vit, images):
+    page = book.open(Playground(vit, images, dropped=[1], seed=2))
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="draw", exact=True).click()
+    empty = answers(vit, torch.zeros(1, 28, 28, dtype=torch.uint8))
+    assert said(card).startswith("The picture is empty, and the model answers all the same. ")
+    assert agrees(card, empty, empty)  # nothing is dropped or shuffled under the pen
+    pad = card.get_by_role("application")
+    box = pad.bounding_box()
+    side = box["width"] / 28
+
+    def at(x, y):
+        page.mouse.move(box["x"] + (x + 0.5) * side, box["y"] + (y + 0.5) * side)
+
+    at(5, 10)
+    page.mouse.down()
+    at(20, 10)
+    page.mouse.up()
+    at(20, 20)  # the button is up: no line
+    drawn = own_picture(page, card)
+    expected = np.zeros((28, 28), np.uint8)
+    expected[10:12, 5:22] = INK
+    np.testing.assert_array_equal(drawn, expected)
+    wait_a_frame(page)
+    stages = answers(vit, torch.tensor(drawn.copy())[None])
+    assert agrees(card, stages, stages, outcome=False)
+
+    card.get_by_label("erase").check()
+    card.get_by_label("pen", exact=True).select_option("thin")
+    box = pad.bounding_box()
+    at(8, 10)
+    page.mouse.down()
+    page.mouse.up()
+    expected[10, 8] = 0
+    np.testing.assert_array_equal(own_picture(page, card), expected)
+    card.get_by_role("button", name="clear").click()
+    expect(card.locator(".vt-outcome")).to_contain_text("The picture is empty")
+    card.get_by_role("button", name="done drawing").click()
+    assert pad.is_hidden()
+    assert patch_cell(card, 1).is_visible()
+
+
+def test_a_drawing_by_keyboard(book, vit, images):
+    page = book.open(Playground(vit, images))
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="draw", exact=True).press("Enter")
+    assert press(page).startswith("Drawing, 28 by 28 pixels. Arrow keys move the pen")
+    press(page, "Shift+ArrowLeft", "ArrowUp", "Space", "ArrowRight", "ArrowRight", "Space")
+    where = card.get_by_text("The pen is")
+    assert where.inner_text() == "The pen is up, in row 14, column 13."
+    press(page, "ArrowDown", "ArrowDown")
+    expected = np.zeros((28, 28), np.uint8)
+    expected[13:15, 10:14] = INK
+    drawn = own_picture(page, card)
+    np.testing.assert_array_equal(drawn, expected)
+    stages = answers(vit, torch.tensor(drawn.copy())[None])
+    assert agrees(card, stages, stages, outcome=False)
+
+
+def test_a_drawing_by_touch(book, vit, images):
+    page = book.open(Playground(vit, images), width=360, has_touch=True)
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="draw", exact=True).tap()
+    box = card.get_by_role("application").bounding_box()  # it has come into sight
+    side = box["width"] / 28
+    touch = page.context.new_cdp_session(page)
+    for kind, (x, y) in [("touchStart", (4, 6)), ("touchMove", (4, 20)), ("touchEnd", (0, 0))]:
+        points = [{"x": box["x"] + (x + 0.5) * side, "y": box["y"] + (y + 0.5) * side}]
+        points = [] if kind == "touchEnd" else points
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    wait_a_frame(page)
+    expected = np.zeros((28, 28), np.uint8)
+    expected[6:22, 4:6] = INK
+    np.testing.assert_array_equal(own_picture(page, card), expected)
+
+
+# A picture that is brought
+
+
+def png(pixels):
+    file = io.BytesIO()
+    matplotlib.image.imsave(file, pixels, format="png")
+    return file.getvalue()
+
+
+@pytest.fixture
+def bringing(book, vit, images):
+    page = book.open(Playground(vit, images))
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="bring a picture").click()
+    return page, card, card.locator("input[type=file]")
+
+
+def test_a_picture_is_shrunk_turned_grey_and_turned_round(bringing, vit):
+    page, card, file = bringing
+    shirt = np.full((60, 30, 3), 255, np.uint8)
+    shirt[15:45, 5:25] = (200, 100, 50)  # dark on white, twice as high as wide
+    file.set_input_files({"name": "shirt.png", "mimeType": "image/png", "buffer": png(shirt)})
+    expect(card.get_by_label("picture", exact=True)).to_have_value("4")
+    brought = own_picture(page, card)
+    grey = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+    assert brought[14, 14] == pytest.approx(255 - grey, abs=1)  # light for dark, as the model knows
+    assert not brought[:6].any()
+    assert not brought[:, :8].any()  # the picture's edge goes on around it
+    assert not brought[:, 20:].any()
+    inside = np.argwhere(brought > 60)
+    assert (*inside.min(axis=0), *inside.max(axis=0)) == (7, 9, 20, 18)
+    stages = answers(vit, torch.tensor(brought.copy())[None])
+    assert agrees(card, stages, stages, outcome=False)
+
+    invert = card.get_by_label("dark for light")
+    assert invert.is_checked()
+    invert.uncheck()
+    assert own_picture(page, card)[14, 14] == pytest.approx(grey, abs=1)
+    assert own_picture(page, card)[0, 0] == 255
+    assert all(address.startswith(("file:", "data:", "blob:")) for address in page.asked)
+    assert "sent nowhere" in card.inner_text()
+    assert "it has no “none of these”" in card.inner_text()
+    assert page.noise == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "content", "message"),
+    [
+        ("a.png", "image/png", b"a text", "“a.png” cannot be opened: it is damaged"),
+        ("a.txt", "text/plain", b"a text", "“a.txt” is not a picture."),
+        (
+            "a.png",
+            "image/png",
+            png(np.zeros((2, 8001, 3), np.uint8)),
+            "“a.png” is 8001 × 2 pixels. Up to 8000 a side are fine",
+        ),
+    ],
+)
+def test_what_cannot_be_brought_is_said_and_nothing_changes(bringing, name, kind, content, message):
+    _, card, file = bringing
+    before = said(card)
+    file.set_input_files({"name": name, "mimeType": kind, "buffer": content})
+    expect(card.locator(".vt-bring .vt-note")).to_contain_text(message)
+    assert said(card) == before
+    assert card.get_by_label("picture", exact=True).input_value() == "0"
+    shirt = {"name": "b.png", "mimeType": "image/png", "buffer": png(np.zeros((9, 9, 3), np.uint8))}
+    file.set_input_files(shirt)
+    expect(card.locator(".vt-bring .vt-note")).to_be_hidden()
+    assert said(card).startswith("The picture is empty")
+
+
+def give(card, way, *, bytes_more=0):
+    """Drop a small grey picture on the panel, or paste it; it may be said to be larger."""
+    buffer = b64encode(png(np.full((9, 9, 3), 90, np.uint8))).decode()
+    card.locator(".vt-bring").evaluate(
+        """(panel, [way, buffer, more]) => {
+            const bytes = Uint8Array.from(atob(buffer), (letter) => letter.charCodeAt(0));
+            const size = bytes.length + more;
+            Object.defineProperty(File.prototype, "size", { get: () => size, configurable: true });
+            const given = new DataTransfer();
+            given.items.add(new File([bytes], "a.png", { type: "image/png" }));
+            panel.dispatchEvent(
+                way === "drop"
+                    ? new DragEvent("drop", { dataTransfer: given, cancelable: true })
+                    : new ClipboardEvent("paste", { clipboardData: given }),
+            );
+        }""",
+        [way, buffer, bytes_more],
+    )
+
+
+def test_a_file_of_many_megabytes_is_not_even_opened(bringing):
+    _, card, _ = bringing
+    give(card, "drop", bytes_more=20 * 2**20)
+    expect(card.locator(".vt-bring .vt-note")).to_contain_text("“a.png” is larger than 20 megaby")
+    assert card.get_by_label("picture", exact=True).input_value() == "0"
+    give(card, "drop")
+    expect(card.get_by_label("picture", exact=True)).to_have_value("4")
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_picture_is_dropped_or_pasted(bringing, way):
+    page, card, _ = bringing
+    give(card, way)
+    expect(card.get_by_label("picture", exact=True)).to_have_value("4")
+    assert set(own_picture(page, card).flatten()) == {90}
+
+
+# Challenges
+
+
+def test_a_challenge_hides_the_answer_until_there_is_a_guess(book, vit, data):
+    page = book.open(Playground(vit, *data))
+    card = page.locator(".vt-card")
+    prediction = card.locator(".vt-answers")
+    card.get_by_role("button", name="challenge me").click()
+    assert prediction.is_hidden()
+    assert card.locator(".vt-heads").is_hidden()
+    assert said(card) == "0 of 49 patches to be seen."
+    assert not any(name in said(card) for name in NAMES)
+    assert press(page, "Space") == "patch 25, row 4, column 4"  # where the keyboard begins
+    patch_cell(card, 25).click()  # seen is seen
+    patch_cell(card, 26).click()
+    assert said(card) == "2 of 49 patches to be seen."
+    state, link = link_of(page, card)
+    index = state["picture"]
+    assert index != 0
+    truth = NAMES[data[1][index]]
+    card.get_by_label("It is", exact=True).select_option(truth)
+    card.get_by_role("button", name="that is my guess").click()
+
+    stages = answers(vit, data[0][index], dropped=set(range(49)) - {24, 25})
+    model = f"{NAMES[stages[-1].argmax()]} ({percent(stages[-1].max())})"
+    told = card.locator(".vt-guess").inner_text()
+    assert f"You said: {truth}, after 2 patches." in told
+    assert f"The model, from the same 2 patches: {model}. It is: {truth}." in told
+    assert "You were right after so many patches: 2." in told
+    assert prediction.is_visible()
+    assert press(page) == "another one"
+    assert agrees(card, answers(vit, data[0][index]), stages)
+    card.get_by_role("button", name="another one").click()
+    assert press(page).startswith("patch 25")
+    assert prediction.is_hidden()
+    card.get_by_role("button", name="I give up").click()
+    told = card.locator(".vt-guess").inner_text()
+    assert "You gave up, after 0 patches. The model, from the same 0 patches: " in told
+    assert "after so many patches: 2." in told
+
+    page.goto(link)  # what a teacher sends
+    card.wait_for()
+    assert said(card) == "2 of 49 patches to be seen."
+    assert prediction.is_hidden()
+
+
+def test_the_truth_is_told_on_demand_and_only_where_it_is_known(book, vit, data):
+    page = book.open(Playground(vit, *data), Playground(vit, data[0]))
+    known, unknown = page.locator(".vt-card").all()
+    known.get_by_role("button", name="what is it?").click()
+    assert known.get_by_text(f"It is: {NAMES[data[1][0]]}.").is_visible()
+    known.get_by_label("picture", exact=True).select_option("picture 2")
+    assert known.get_by_text("It is: ").is_hidden()
+    assert unknown.get_by_role("button", name="what is it?").is_hidden()
+    unknown.get_by_role("button", name="challenge me").click()
+    unknown.get_by_role("button", name="I give up").click()
+    assert "Nobody has told this page what it is." in unknown.inner_text()
+
+
+# The small one, and every reader
+
+
+def test_the_small_one_has_the_picture_the_answer_and_four_buttons(book, vit, images):
+    page = book.open(Playground(vit, images, small=True))
+    card = page.locator(".vt-card")
+    card.wait_for()
+    visible = card.locator("button, select, input").filter(visible=True)
+    assert visible.all_inner_texts() == ["shuffle", "surprise me", "reset", "copy link"]
+    patch_cell(card, 9).click()
+    card.get_by_role("button", name="shuffle").click()
+    before = answers(vit, images[0])
+    assert agrees(card, before, answers(vit, images[0], dropped=[8], seed=1))
+    page.evaluate("void (document.activeElement.blur())")
+    card.get_by_role("button", name="reset").click()
+    assert agrees(card, before, before)
+    patch_cell(card, 1).focus()
+    press(page, "ArrowRight", "Space")
+    assert agrees(card, before, answers(vit, images[0], dropped=[1]))
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
+def test_nobody_is_left_out(book, vit, data, theme, width):
+    page = book.open(
+        Playground(vit, *data, dropped=[3], heads_off=[(0, 0)]),
+        Playground(vit, *data, small=True),
+        Playground(vit, *data, challenge=True, dropped=range(49)),
+        theme=theme,
+        width=width,
+        reduced_motion="reduce",
+    )
+    cards = page.locator(".vt-card")
+    for index in range(3):
+        page.locator(".vt-live").nth(index).scroll_into_view_if_needed()
+        cards.nth(index).wait_for()
+    if theme == "light":
+        cards.first.get_by_role("button", name="draw", exact=True).click()
+    else:
+        cards.first.get_by_role("button", name="bring a picture").click()
+        cards.last.get_by_role("button", name="I give up").click()
+    page.locator("summary").first.click()
+    page.wait_for_timeout(300)  # the theme's own transition of colours
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    small = page.locator(
+        ".vt-card :is(button, select, [role=gridcell], input[type=file])"
+    ).evaluate_all(
+        "(all) => all.filter((each) => each.offsetWidth)"
+        ".map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
+    )
+    assert min(small) >= 24
+    ids = page.locator("[id]").evaluate_all("(all) => all.map((each) => each.id)")
+    assert len(ids) == len(set(ids))
+    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
+        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
+    )
+    assert max(seconds) == 0
+
+
+def test_many_maps_scroll_in_their_own_box(book, images):
+    vit = small_vit(heads=12, dim_head=4)
+    page = book.open(Playground(vit, images), width=360)
+    box = page.locator(".vt-scroll")
+    box.wait_for()
+    assert box.evaluate("(box) => box.scrollWidth > box.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_browser_that_does_not_draw_says_so_and_the_picture_stays(book, vit, images):
+    page = book.open(
+        Playground(vit, images), before="HTMLCanvasElement.prototype.getContext = () => null"
+    )
+    note = page.locator(".vt-live > .vt-note")
+    note.wait_for()
+    assert "this browser does not draw on a canvas." in note.inner_text()
+    assert page.locator(".vt-live > img").is_visible()
+
+
+def test_without_javascript_the_picture_stays(book, vit, images):
+    page = book.open(Playground(vit, images), java_script_enabled=False)
+    assert page.locator(".vt-live > img").is_visible()
+    assert page.locator(".vt-live").inner_text() == ""
+
+
+# Links
+
+
+def test_a_link_holds_the_drawing_and_all_that_was_done_to_it(book, vit, images):
+    page = book.open(Playground(vit, images))
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="draw", exact=True).click()
+    press(page, "Space", *["Shift+ArrowRight"] * 2, "Shift+ArrowDown", "Space")
+    card.get_by_role("button", name="done drawing").click()
+    for patch in (26, 33):
+        patch_cell(card, patch).click()
+    card.get_by_role("button", name="shuffle").click()
+    card.get_by_label("positions").uncheck()
+    card.get_by_role("gridcell", name="layer 2, head 2:").click()
+    card.get_by_label("temperature").fill("1")
+    wait_a_frame(page)
+    before, numbers = said(card), table(card)
+    _, link = link_of(page, card)
+    drawn = own_picture(page, card)
+    page.goto(link)
+    card.wait_for()
+    assert said(card) == before
+    assert table(card) == numbers
+    np.testing.assert_array_equal(own_picture(page, card), drawn)
+    changes = {"dropped": [25, 32], "seed": 1, "positions": False}
+    changes |= {"temperature": 2.0, "heads_off": {1: [1]}}
+    drawn = torch.tensor(drawn.copy())[None]
+    now = answers(vit, drawn, **changes)
+    assert agrees(card, answers(vit, drawn), now, outcome=False)
+    assert page.noise == []
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("vt=0&state={}", "it is of version 0"),
+        ("vt=1&state={", "its state is damaged"),
+        ('vt=1&state={"picture":4}', "picture is one of 0 to 3, got 4"),
+        ('vt=1&state={"seed":-1}', "seed is one of"),
+        ('vt=1&state={"query":50}', "query is one of 0 to 49, got 50"),
+        ('vt=1&state={"dropped":[1.5]}', "dropped is one of 0 to 48, got 1.5"),
+        ('vt=1&state={"dropped":[1,1]}', "dropped names a patch once"),
+        ('vt=1&state={"dropped":"all"}', "“dropped” is something else here"),
+        ('vt=1&state={"heads_off":[7]}', "heads_off holds layer and head, got 7"),
+        ('vt=1&state={"heads_off":[[0,9]]}', "heads_off, head is one of 0 to 1, got 9"),
+        ('vt=1&state={"temperature":0}', "temperature is positive, got 0"),
+        ('vt=1&state={"picture":-1,"own":"AAAA"}', "own, a picture of yours, has 784 bytes, got 3"),
+        ('vt=1&state={"picture":-1,"own":"é"}', "own, a picture of yours, is damaged"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
+    link_page, vit, images, query, message
+):
+    page, address, first = link_page
+    page.goto(f"{address}?figure=playground&number=0&{query}")
+    page.locator(".vt-card").wait_for()
+    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert said(page.locator(".vt-card")) == first
+
+
+@pytest.fixture(scope="module")
+def link_page(browser, vit, images, tmp_path_factory):
+    """One page for all links that do not fit."""
+    book = Book(browser, tmp_path_factory.mktemp("links"))
+    page = book.open(Playground(vit, images))
+    yield page, page.url, said(page.locator(".vt-card"))
+    book.close()
+
+
+def test_a_picture_too_large_for_an_address_stays_behind(book):
+    vit = small_vit(image_size=72, patch_size=24)
+    images = torch.full((1, 1, 72, 72), 7, dtype=torch.uint8)
+    page = book.open(Playground(vit, images))
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="draw", exact=True).click()
+    press(page, "Space", "ArrowLeft")
+    state, _ = link_of(page, card)
+    assert (state["picture"], state["own"]) == (0, "")
+    card.get_by_role("button", name="bring a picture").click()
+    assert "a link that you copy leaves it out" in card.inner_text()
+
+
+# In a notebook
+
+
+def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(browser, vit, images):
+    figure = Playground(vit, images)
+    page = browser.new_page()
+    page.add_style_tag(content=figure._css)
+    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
+    card = page.locator(".vt-card")
+    before = answers(vit, images[0])
+    page.evaluate("model.set('dropped', [3, 4])")
+    assert agrees(card, before, answers(vit, images[0], dropped=[3, 4]))
+    page.evaluate("model.set('heads_off', [[0, 1]])")
+    assert said(card).endswith("2 of 49 patches dropped, 1 of 4 heads off.")
+    patch_cell(card, 9).click()
+    assert page.evaluate("[model.get('dropped'), saved]") == [[3, 4, 8], 1]
+    figure.set_state({"dropped": page.evaluate("model.get('dropped')"), "heads_off": [[0, 1]]})
+    assert figure.dropped == [3, 4, 8]
+    assert card.get_by_role("button", name="copy link").count() == 0
+    assert "goes to your notebook’s kernel" in card.locator(".vt-bring").text_content()
+
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.mlp_head[1].bias[7] += 9
+    page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
+    assert said(card).startswith("sneaker ")
+    page.evaluate("model.set('temperature', -1)")
+    assert "temperature is positive, got -1" in card.locator("> .vt-note").inner_text()
+    page.evaluate("model.set('temperature', 1)")
+    assert card.locator("> .vt-note").is_hidden()
+
+    assert page.evaluate("listening()") > 0
+    page.evaluate("stop()")
+    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    page.close()

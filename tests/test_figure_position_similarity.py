@@ -1,0 +1,330 @@
+"""The figure of position similarity says what PyTorch says, and is there for every reader."""
+
+import json
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from conftest import randomise
+from figure_page import NOTEBOOK, said
+
+from vit_tutorial import ViT
+from vit_tutorial.widgets import PositionSimilarity, dequantised, page_vit
+
+SMALL = {"patch_size": 4, "num_classes": 3, "dim": 16, "depth": 1, "heads": 1, "mlp_dim": 8}
+
+
+def small_vit(position="learned", image_size=28, **changes):
+    torch.manual_seed(0)
+    return randomise(ViT(**SMALL | {"position": position, "image_size": image_size} | changes))
+
+
+@pytest.fixture(scope="module")
+def vit():
+    return small_vit()
+
+
+def cosines(vit):
+    """Every two positions, compared by PyTorch with the page's weights."""
+    positions = dequantised(vit).patch_positions().detach().double()
+    positions = positions - positions.mean(dim=0)
+    return F.cosine_similarity(positions[:, None], positions[None], dim=-1)
+
+
+def means(alike, position, columns=7):
+    """Over the rest of the row, over the rest of the column, elsewhere."""
+    place = torch.arange(len(alike))
+    row = place // columns == position // columns
+    column = place % columns == position % columns
+    return [alike[position][kind].mean() for kind in (row & ~column, column & ~row, ~row & ~column)]
+
+
+def number(text):
+    return float(text.replace("−", "-"))
+
+
+def shown(card):
+    """The large map, as its cells' names tell it."""
+    cells = card.get_by_role("grid", name="Similarity with each position").get_by_role("gridcell")
+    names = cells.evaluate_all("(cells) => cells.map((cell) => cell.ariaLabel)")
+    return [number(re.search(r": ([+−]?[\d.]+)$", name)[1]) for name in names]
+
+
+def started(page):
+    card = page.locator(".vt-card").last
+    card.get_by_role("button", name="show me").click()
+    return card
+
+
+# In Python
+
+
+def test_the_middle_position_is_the_first(vit):
+    assert PositionSimilarity(vit).position == 24
+
+
+def test_a_model_without_positions_has_nothing_to_compare(vit):
+    bag = small_vit("none")
+    with pytest.raises(ValueError, match='this ViT has position="none"'):
+        PositionSimilarity(bag)
+    figure = PositionSimilarity(vit)
+    before = figure.state()
+    with pytest.raises(ValueError, match='this ViT has position="none"'):
+        figure.vit = page_vit(bag)
+    assert figure.state() == before
+
+
+def test_a_position_that_is_not_there_is_refused_at_once_and_later(vit):
+    message = "position is one of 0 to 48, got 49"
+    with pytest.raises(ValueError, match=message):
+        PositionSimilarity(vit, position=49)
+    figure = PositionSimilarity(vit)
+    with pytest.raises(ValueError, match=message):
+        figure.position = 49
+    assert figure.position == 24
+
+
+def test_what_is_no_vit_is_refused():
+    with pytest.raises(ValueError, match=r"a page runs a vit_tutorial.ViT, not a Linear"):
+        PositionSimilarity(torch.nn.Linear(2, 2))
+
+
+def test_what_the_front_end_sends_arrives(vit):
+    figure = PositionSimilarity(vit)
+    figure.set_state({"position": 3})
+    assert figure.position == 3
+
+
+def test_the_html_is_a_picture_its_words_and_the_model(vit):
+    html = PositionSimilarity(vit, position=8).to_html()
+    assert html == PositionSimilarity(vit, position=8).to_html()
+    soup = BeautifulSoup(html, "html.parser")
+    assert json.loads(soup.script.text)["position"] == 8
+    numbers = [number(n) for n in re.findall(r"[+−][\d.]+", soup.img["alt"])]
+    assert numbers == pytest.approx([x.item() for x in means(cosines(vit), 8)], abs=0.0051)
+
+
+# In a page
+
+
+@pytest.mark.parametrize(
+    ("changes", "columns"),
+    [
+        ({"position": "learned"}, 7),
+        ({"position": "learned", "pool": "mean", "image_size": (28, 20)}, 5),
+        ({"position": "learned_2d", "image_size": (20, 28)}, 7),
+        ({"position": "sincos_2d"}, 7),
+    ],
+)
+def test_the_numbers_are_pytorch_s(book, changes, columns):
+    vit = small_vit(**changes)
+    alike = cosines(vit)
+    card = started(book.open(PositionSimilarity(vit, position=9)))
+    assert shown(card) == pytest.approx(alike[9].tolist(), abs=0.0051)
+    expected = [x.item() for x in means(alike, 9, columns)]
+    seen = [number(text) for text in card.locator(".vt-alike-means strong").all_inner_texts()]
+    assert seen == pytest.approx(expected, abs=0.0051)
+    told = [number(text) for text in re.findall(r"[+−]?\d\.\d\d", said(card))]
+    alike[9, 9] = -2
+    best = alike[9].argmax().item()
+    assert told == pytest.approx([*expected, alike[9, best].item()], abs=0.0051)
+    assert f"Most like it is position {best + 1}, " in said(card)
+
+
+def test_the_small_maps_are_the_large_ones(book, vit):
+    page = book.open(PositionSimilarity(vit))
+    card = started(page)
+    page.wait_for_timeout(300)  # colours may take a moment to change
+    middles = page.evaluate(
+        """() => {
+            const context = document.querySelector(".vt-alike-overview canvas").getContext("2d");
+            return Array.from({ length: 49 }, (_, place) => {
+                const at = (i) => 64 * 3 + 8 * i + 8; // the map of the fourth row and column
+                const [x, y] = [at(place % 7), at(Math.floor(place / 7))];
+                return [...context.getImageData(x, y, 1, 1).data].slice(0, 3).join(", ");
+            });
+        }"""
+    )
+    grid = card.get_by_role("grid", name="Similarity with each position")
+    cells = grid.get_by_role("gridcell").evaluate_all(
+        "(cells) => cells.map((cell) => getComputedStyle(cell).backgroundColor)"
+    )
+    assert cells == [f"rgb({colour})" for colour in middles]
+    assert len(set(cells)) > 20
+
+
+def test_the_band_of_chance_holds_19_of_20_random_tables(book, vit):
+    card = started(book.open(PositionSimilarity(vit)))
+    card.get_by_text("The numbers").click()
+    rows = card.locator("tbody tr")
+    rows.nth(2).wait_for()
+    bands = [
+        [number(end) for end in text.split(" to ")]
+        for text in rows.locator("td:last-child").all_inner_texts()
+        if text
+    ]
+    assert len(bands) == 3
+    tables = torch.randn(4000, 49, 16, dtype=torch.float64)  # of the model's width
+    tables = F.normalize(tables - tables.mean(dim=1, keepdim=True), dim=-1)
+    alike = (tables @ tables[:, 24, :, None])[..., 0]  # (4000, 49)
+    place = torch.arange(49)
+    row, column = place // 7 == 3, place % 7 == 3
+    for (low, high), kind in zip(
+        bands, (row & ~column, column & ~row, ~row & ~column), strict=True
+    ):
+        found = alike[:, kind].mean(dim=1)
+        inside = ((found > low) & (found < high)).double().mean()
+        assert 0.93 < inside < 0.97
+
+
+def test_by_mouse(book, vit):
+    alike = cosines(vit)
+    card = started(book.open(PositionSimilarity(vit)))
+    positions = card.get_by_role("grid", name="Positions")
+    positions.get_by_role("gridcell").nth(8).click()
+    assert said(card).startswith("Position 9: ")
+    assert shown(card) == pytest.approx(alike[8].tolist(), abs=0.0051)
+
+    positions.get_by_role("gridcell").nth(40).hover()  # a look, and no choice
+    assert shown(card) == pytest.approx(alike[40].tolist(), abs=0.0051)
+    assert said(card).startswith("Position 9: ")
+    map_ = card.get_by_role("grid", name="Similarity with each position")
+    map_.get_by_role("gridcell").nth(3).hover()
+    assert shown(card) == pytest.approx(alike[8].tolist(), abs=0.0051)
+    pair = card.locator(".vt-alike-pair")
+    assert pair.inner_text().startswith(f"9 and 4: {alike[8, 3]:+.2f}".replace("-", "−"))
+    map_.get_by_role("gridcell").nth(3).click()
+    assert said(card).startswith("Position 4: ")
+    card.get_by_role("button", name="reset").click()
+    assert said(card).startswith("Position 25: ")
+    assert pair.inner_text().endswith(", the highest")
+
+
+def test_by_keyboard_alone(book, vit):
+    page = book.open(PositionSimilarity(vit))
+    page.locator(".vt-card").wait_for()
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.innerText")
+
+    assert press("Tab") == "a neighbour"
+    assert press("Enter") == "surprise me"  # the guess is made; on with the controls
+    card = page.locator(".vt-card")
+    assert card.get_by_text("Your guess: a neighbour.").is_visible()
+    assert press("Shift+Tab").startswith("position 25, row 4, column 4: ")  # the large map
+    assert press("ArrowLeft").startswith("position 24, row 4, column 3: ")
+    assert card.locator(".vt-alike-pair").inner_text().startswith("25 and 24: ")
+    assert said(card).startswith("Position 25: ")
+    press("Space")
+    assert said(card).startswith("Position 24: ")
+    assert press("Shift+Tab") == "position 24, row 4, column 3"
+    assert press("ArrowUp", "Home") == "position 15, row 3, column 1"
+    assert said(card).startswith("Position 15: ")
+    press("Tab", "Tab", "Tab", "Enter")  # past the map and "surprise me" to "reset"
+    assert said(card).startswith("Position 25: ")
+    press("Tab", "Tab", "Enter")  # past "copy link" to the numbers
+    card.locator("tbody tr").nth(3 + 48).wait_for()
+
+
+def test_a_surprise_is_the_position_that_knows_its_row_and_column_best(book, vit):
+    alike = cosines(vit)
+    strength = [(r + c) / 2 - e for r, c, e in (means(alike, position) for position in range(49))]
+    first, second = torch.tensor(strength).topk(2).indices.tolist()
+    card = started(book.open(PositionSimilarity(vit, position=first)))
+    card.get_by_role("button", name="surprise me").click()
+    assert said(card).startswith(f"Position {second + 1}: ")  # the first is there already
+    card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(first - 1).click()
+    for _ in range(48):  # once around
+        card.get_by_role("button", name="surprise me").click()
+    assert said(card).startswith(f"Position {first + 1}: ")
+
+
+def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, vit):
+    page = book.open(PositionSimilarity(vit), theme="dark", width=360, has_touch=True)
+    card = started(page)
+    card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8).tap()
+    assert said(card).startswith("Position 9: ")
+    card.locator("summary").tap()
+    page.wait_for_timeout(300)  # the theme's own transition of colours
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    small = card.locator(":is(button, select, [role=gridcell])").evaluate_all(
+        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
+    )
+    assert min(small) >= 24
+
+
+def test_in_the_light_and_without_movement_nobody_is_left_out(book, vit):
+    page = book.open(PositionSimilarity(vit), PositionSimilarity(vit), reduced_motion="reduce")
+    report = Axe().run(page, options={"preload": False}).generate_report()  # before the guess
+    assert report.startswith("Found 0 accessibility violations"), report
+    for each in page.get_by_role("button", name="show me").all()[::-1]:
+        each.click()
+    page.locator("summary").first.click()
+    page.wait_for_timeout(300)
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
+        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
+    )
+    assert max(seconds) == 0
+    assert page.noise == []
+
+
+# Links, and a notebook
+
+
+def test_a_link_opens_the_page_with_the_same_position(book, vit):
+    page = book.open(PositionSimilarity(vit))
+    card = started(page)
+    card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8).click()
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    card.get_by_role("button", name="copy link").click()
+    page.goto(card.get_by_label("The link").input_value())
+    assert said(started(page)).startswith("Position 9: ")
+    assert page.noise == []
+
+
+@pytest.mark.parametrize("position", ["49", "-1", "1.5"])
+def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(book, vit, position):
+    page = book.open(PositionSimilarity(vit))
+    state = f'{{"position":{position}}}'
+    page.goto(f"{page.url}?vt=1&figure=position_similarity&number=0&state={state}")
+    card = started(page)
+    note = page.locator(".vt-live > .vt-note").inner_text()
+    assert f"position is one of 0 to 48, got {position}" in note
+    assert said(card).startswith("Position 25: ")
+
+
+def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(browser, vit):
+    figure = PositionSimilarity(vit)
+    page = browser.new_page()
+    page.add_style_tag(content=figure._css)
+    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
+    card = started(page)
+    page.evaluate("model.set('position', 3)")  # as when the kernel changes a trait
+    assert said(card).startswith("Position 4: ")
+    card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8).click()
+    assert page.evaluate("[model.get('position'), saved]") == [8, 1]
+
+    before = shown(card)
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.pos_embedding[0, 9, 3] += 4  # one weight
+    page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
+    assert shown(card) != before
+    assert shown(card) == pytest.approx(cosines(other)[8].tolist(), abs=0.0051)
+
+    page.evaluate("(payload) => model.set('vit', payload)", page_vit(small_vit("none")))
+    assert card.get_by_role("alert").inner_text().endswith("has no positions to compare")
+
+    assert page.evaluate("listening()") > 0
+    page.evaluate("stop()")
+    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    page.close()

@@ -1,0 +1,567 @@
+"""The figure of all maps at once tells what PyTorch computes, with patches and without, to all."""
+
+import math
+import re
+from itertools import pairwise, product
+
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from conftest import randomise
+from figure_page import NOTEBOOK, said
+
+from vit_tutorial import ViT, layer_predictions, mean_attention_distance, record_attention
+from vit_tutorial.data import load_dataset, normalize
+from vit_tutorial.widgets import WhereItLooks, dequantised, page_vit
+
+SIZES = {
+    "image_size": 28,
+    "patch_size": 4,
+    "num_classes": 10,
+    "dim": 16,
+    "depth": 2,
+    "heads": 3,
+    "dim_head": 8,
+    "mlp_dim": 16,
+    "channels": 1,
+}
+CLASSES = [f"kind {letter}" for letter in "abcdefghij"]
+DROPPED = [0, 9, 10, 24, 48]
+OFF = [(0, 1), (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def vit():
+    torch.manual_seed(1)
+    vit = randomise(ViT(**SIZES), std=0.4)
+    vit.config |= {"mean": (0.286,), "std": (0.353,), "class_names": CLASSES}
+    return vit
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_dataset("fashion_mnist", "test", subset=10)[0][:3]
+
+
+@torch.no_grad()
+def reference(vit, image, dropped=(), off=()):
+    """Maps as used (layers, heads, n, n), and what is answered after each layer, by PyTorch."""
+    page = dequantised(vit).double()
+    x = normalize(image[None], vit.config["mean"], vit.config["std"]).double()
+    there = [i for i in range(50) if i - 1 not in dropped]
+    tokens, maps = page.embed(x)[:, there], []
+    answers = [page.classify(tokens)]
+    for layer, (attention, feed_forward) in enumerate(page.transformer.layers):
+
+        def switch(_module, _inputs, weights, layer=layer):
+            for each, head in off:
+                if each == layer:
+                    weights = weights.clone()
+                    weights[:, head] = 0
+            maps.append(weights[0])
+            return weights
+
+        with record_attention(attention):
+            handle = attention.fn.attend.register_forward_hook(switch)
+            tokens = attention(tokens) + tokens
+            handle.remove()
+        tokens = feed_forward(tokens) + tokens
+        answers.append(page.classify(tokens))
+    return torch.stack(maps), torch.cat(answers).softmax(dim=-1)
+
+
+def names(card, grid):
+    card.wait_for()
+    cells = card.get_by_role("grid", name=grid).get_by_role("gridcell")
+    return cells.evaluate_all("(cells) => cells.map((cell) => cell.ariaLabel)")
+
+
+def shares(card):
+    """The large map in percent by patch; None for a patch that is not there."""
+    given = [name.split(": ")[1] for name in names(card, "What it takes from each patch")]
+    return [float(each[:-1]) if each.endswith("%") else None for each in given]
+
+
+def expected(row, dropped=()):
+    there = [place for place in range(49) if place not in dropped]
+    values = dict(zip(there, (100 * row[1:]).tolist(), strict=True))
+    return [values.get(place) for place in range(49)]
+
+
+def assert_close(seen, wanted):
+    assert [each is None for each in seen] == [each is None for each in wanted]
+    pairs = [(a, b) for a, b in zip(seen, wanted, strict=True) if a is not None]
+    assert [a for a, _ in pairs] == pytest.approx([b for _, b in pairs], abs=0.51)
+
+
+def facts(card):
+    """What is told of the large map, by its name."""
+    lines = card.locator(".vt-facts li").evaluate_all(
+        "(all) => all.map((each) => [...each.childNodes].map((node) => node.textContent))"
+    )
+    return dict(lines)
+
+
+# In Python
+
+
+def test_the_class_token_looks_in_the_last_layer_first(vit, images):
+    figure = WhereItLooks(vit, images)
+    assert (figure.picture, figure.layer, figure.head, figure.query) == (0, 1, 0, 0)
+    assert [each["name"] for each in figure.pictures] == ["picture 1", "picture 2", "picture 3"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"picture": 3}, "picture is one of 0 to 2, got 3"),
+        ({"layer": 2}, "layer is one of 0 to 1, got 2"),
+        ({"head": -1}, "head is one of 0 to 2, got -1"),
+        ({"query": 50}, "query is one of 0 to 49, got 50"),
+        ({"dropped": [3, 49]}, "a dropped patch is one of 0 to 48, got 49"),
+        ({"dropped": [3, 3]}, r"each dropped patch is named once, got \[3, 3\]"),
+        ({"heads_off": [1]}, r"named \(layer, head\), got 1"),
+        ({"heads_off": [(2, 0)]}, "the layer of a head that is off is one of 0 to 1, got 2"),
+        ({"heads_off": [(1, 3)]}, "a head that is off is one of 0 to 2, got 3"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_once_and_later(vit, images, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        WhereItLooks(vit, images, **wrong)
+    figure = WhereItLooks(vit, images, dropped=[5], heads_off=[(0, 0)])
+    before = figure.state()
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=message):
+        setattr(figure, name, value)
+    assert figure.state() == before
+
+
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        (torch.zeros(1, 28, 28, dtype=torch.uint8), r"\(n, 1, 28, 28\), n at least 1; got \(1, 2"),
+        (torch.zeros(2, 3, 28, 28, dtype=torch.uint8), r"got \(2, 3, 28, 28\)"),
+        (torch.zeros(0, 1, 28, 28, dtype=torch.uint8), r"got \(0, 1, 28, 28\)"),
+        (torch.zeros(2, 1, 28, 28), "uint8 .* got torch.float32"),
+        ("boot.png", "got 'boot.png'"),
+    ],
+)
+def test_what_are_no_pictures_for_this_model_is_refused(vit, pictures, message):
+    with pytest.raises(ValueError, match=message):
+        WhereItLooks(vit, pictures)
+
+
+def test_a_name_too_few_is_refused(vit, images):
+    with pytest.raises(ValueError, match="expected a name for each picture, got 2 for 3"):
+        WhereItLooks(vit, images, ["one", "two"])
+
+
+def test_without_a_class_token_one_patch_has_to_stay(images):
+    mean = randomise(ViT(**SIZES | {"pool": "mean"}))
+    with pytest.raises(ValueError, match="without a class token one patch has to stay"):
+        WhereItLooks(mean, images, dropped=range(49))
+    with pytest.raises(ValueError, match="query is one of 0 to 48, got 49"):
+        WhereItLooks(mean, images, query=49)
+
+
+def test_the_html_is_small_and_says_what_pytorch_computes(vit, images):
+    figure = WhereItLooks(vit, images, head=1, query=8, dropped=DROPPED, heads_off=OFF)
+    html = figure.to_html()
+    assert html == WhereItLooks(
+        vit, images, head=1, query=8, dropped=DROPPED[::-1], heads_off=OFF
+    ).to_html()  # fmt: skip
+    maps, answers = reference(vit, images[0], DROPPED, OFF)
+    row = expected(maps[1, 1, 7], DROPPED)  # patch 8 is the seventh that is left, after the token
+    first = max(range(49), key=lambda place: row[place] or 0)
+    words = figure.still()[1]
+    assert f"it takes most, {row[first]:.0f}%, from patch {first + 1}" in words
+    best = answers[-1].argmax()
+    assert f"With 44 of 49 patches the model says {CLASSES[best]}, {answers[-1, best]:.0%}" in words
+    assert "takes nothing" in WhereItLooks(vit, images, head=2, heads_off=OFF).still()[1]
+
+
+# In a page
+
+
+@pytest.mark.parametrize(("dropped", "off"), [((), ()), (DROPPED, OFF)])
+def test_the_page_s_numbers_are_pytorch_s(book, vit, images, dropped, off):
+    figure = WhereItLooks(
+        vit, images, picture=1, layer=0, head=2, query=12, dropped=dropped, heads_off=off
+    )
+    card = book.open(figure).locator(".vt-card")
+    maps, answers = reference(vit, images[1], dropped, off)
+    there = [0, *(i + 1 for i in range(49) if i not in dropped)]
+    token = there.index(12)
+    assert_close(shares(card), expected(maps[0, 2, token], dropped))
+
+    seen = names(card, "All maps")
+    for place, (head, layer) in enumerate(product(range(3), range(2))):
+        row = maps[layer, head, token]
+        name = f"layer {layer + 1}, head {head + 1}: "
+        if (layer, head) in off:
+            assert seen[place] == name + "off"
+            continue
+        heard = torch.special.entr(row).sum().exp()
+        first = row[1:].argmax()
+        words = f"from patch {there[first + 1]}, hears {heard:.1f} tokens"
+        assert seen[place].startswith(name + "most, ")
+        assert seen[place].endswith(words)
+        share = float(re.search(r"most, ([\d.]+)%", seen[place])[1])
+        assert share == pytest.approx(100 * row[1:].max().item(), abs=0.51)
+
+    after = card.locator(".vt-layers li").all_inner_texts()
+    for layer, (text, row) in enumerate(zip(after, answers, strict=True)):
+        best = row.argmax()
+        number, name, share = text.split("\n")
+        assert (number, name) == (str(layer), CLASSES[best])
+        assert float(share[:-1]) == pytest.approx(100 * row[best].item(), abs=0.51)
+    bars = card.locator(".vt-answer").all_inner_texts()
+    assert [text.split("\n")[0] for text in bars] == CLASSES
+    assert [float(text.split("\n")[1][:-1]) for text in bars] == pytest.approx(
+        (100 * answers[-1]).tolist(), abs=0.51
+    )
+    marks = card.locator(".vt-answer-before").evaluate_all(
+        "(all) => all.map((each) => parseFloat(each.style.left))"
+    )
+    whole = reference(vit, images[1])[1][-1]
+    assert marks == pytest.approx((100 * whole).tolist(), abs=0.01)
+    if not dropped:
+        page = dequantised(vit)
+        x = normalize(images[1][None], vit.config["mean"], vit.config["std"])
+        with torch.no_grad():
+            theirs = layer_predictions(page, x)[:, 0].softmax(dim=-1)
+        torch.testing.assert_close(answers.float(), theirs)
+
+
+@pytest.mark.parametrize("dropped", [(), DROPPED])
+def test_distances_are_those_of_figure_7(book, vit, images, dropped):
+    card = book.open(WhereItLooks(vit, images, head=1, query=7, dropped=dropped)).locator(
+        ".vt-card"
+    )
+    card.wait_for()
+    maps, _ = reference(vit, images[0], dropped)
+    there = [place for place in range(49) if place not in dropped]
+    weights = maps[1, 1, 1:, 1:] / maps[1, 1, 1:, 1:].sum(dim=-1, keepdim=True)
+    spots = [divmod(place, 7) for place in there]
+    apart = torch.tensor([[4 * math.dist(a, b) for b in spots] for a in spots])
+    by_patch = (weights * apart).sum(dim=-1)
+    seen = facts(card)
+    assert seen["patch 7 looks"] == f"{by_patch[there.index(6)]:.1f} px far"
+    assert seen["this head looks"] == f"{by_patch.mean():.1f} px far"
+    assert seen["spread evenly"] == f"{apart.mean():.1f} px far"
+    if not dropped:
+        ours = mean_attention_distance([layer[None] for layer in maps], (7, 7), 4)[1, 1]
+        assert seen["this head looks"] == f"{ours:.1f} px far"
+    card.get_by_role("button", name="class token looks").click()
+    assert facts(card)["the class token looks"] == "–"  # it has no place
+
+
+def test_small_maps_have_attention_s_colours_and_gaps(book, vit, images):
+    page = book.open(WhereItLooks(vit, images, dropped=DROPPED, heads_off=OFF))
+    page.locator(".vt-card").wait_for()
+    pixels = page.locator(".vt-maps canvas").evaluate_all(
+        "(all) => all.map((each) => [...each.getContext('2d').getImageData(0, 0, 7, 7).data])"
+    )
+    maps, _ = reference(vit, images[0], DROPPED, OFF)
+    for place, (head, layer) in enumerate(product(range(3), range(2))):
+        colours = [pixels[place][i : i + 4] for i in range(0, 196, 4)]
+        clear = [i for i, colour in enumerate(colours) if colour[3] == 0]
+        assert clear == ([*range(49)] if (layer, head) in OFF else DROPPED)
+        if (layer, head) not in OFF:
+            row = expected(maps[layer, head, 0], DROPPED)
+            order = sorted((i for i in range(49) if row[i] is not None), key=row.__getitem__)
+            assert colours[order[-1]][:3] == [254, 232, 56]  # the end of cividis
+            light = [sum(colours[i][:3]) for i in order]
+            assert all(b >= a - 6 for a, b in pairwise(light))
+
+
+COUNT = "const exp = Math.exp; globalThis.exps = 0; Math.exp = (x) => (exps++, exp(x))"
+
+
+def test_pointing_at_patches_runs_no_model(book, vit, images):
+    page = book.open(WhereItLooks(vit, images), before=COUNT)
+    card = page.locator(".vt-card")
+    card.wait_for()
+    maps, _ = reference(vit, images[0])
+    page.evaluate("void (exps = 0)")
+    cell = card.get_by_role("gridcell", name="patch 9, row 2, column 2").first
+    cell.hover()
+    assert_close(shares(card), expected(maps[1, 0, 9]))
+    assert page.evaluate("exps") < 100
+    assert said(card).startswith("Patch 9 takes most, ")
+    cell.click()  # a model without it: this one runs
+    assert page.evaluate("exps") > 1000
+
+
+def test_a_click_drops_a_patch_and_another_brings_it_back(book, vit, images):
+    page = book.open(WhereItLooks(vit, images))
+    card = page.locator(".vt-card")
+    cell = card.get_by_role("gridcell", name="patch 9, row 2, column 2").first
+    cell.click()  # pointing at it comes first
+    maps, answers = reference(vit, images[0], [8])
+    assert_close(shares(card), expected(maps[1, 0, 0], [8]))
+    assert cell.get_attribute("data-dropped") == "true"
+    assert "repeating-linear-gradient" in cell.evaluate(
+        "(e) => getComputedStyle(e).backgroundImage"
+    )
+    best = answers[-1].argmax()
+    assert said(card).startswith("Patch 9 is dropped, so the class token looks. ")
+    assert f"says {CLASSES[best]}" in said(card)
+    assert "1 of 49 patches dropped" in said(card)
+    cell.click()
+    assert_close(shares(card), expected(reference(vit, images[0])[0][1, 0, 9]))
+    assert "dropped" not in said(card)
+    for place in (1, 2):
+        card.get_by_role("gridcell", name=f"patch {place}, row 1").first.click()
+    assert "2 of 49 patches dropped" in said(card)
+    card.get_by_role("button", name="all patches back").click()
+    assert "dropped" not in said(card)
+
+
+def test_a_map_is_chosen_and_its_head_switched_off(book, vit, images):
+    page = book.open(WhereItLooks(vit, images, ["one", "two", "three"]))
+    card = page.locator(".vt-card")
+    card.get_by_role("gridcell", name="layer 1, head 2: ").click()
+    maps, _ = reference(vit, images[0])
+    assert_close(shares(card), expected(maps[0, 1, 0]))
+    card.get_by_role("checkbox", name="switch off layer 1, head 2").check()
+    maps, answers = reference(vit, images[0], off=[(0, 1)])
+    assert said(card).startswith("Layer 1, head 2 is off. ")
+    assert "1 of 6 heads off" in said(card)
+    assert shares(card) == [None] * 49
+    card.get_by_role("gridcell", name="layer 2, head 3: ").click()
+    assert_close(shares(card), expected(maps[1, 2, 0]))
+    best = answers[-1].argmax()
+    assert f"says {CLASSES[best]}" in said(card)
+    card.get_by_label("picture", exact=True).select_option("three")
+    maps, _ = reference(vit, images[2], off=[(0, 1)])
+    assert_close(shares(card), expected(maps[1, 2, 0]))
+    card.get_by_role("button", name="reset").click()
+    assert_close(shares(card), expected(reference(vit, images[0])[0][1, 0, 0]))
+    assert not card.get_by_role("checkbox").is_checked()
+
+
+def test_by_touch_the_first_tap_looks_and_the_second_drops(book, vit, images):
+    page = book.open(WhereItLooks(vit, images), width=360, has_touch=True)
+    card = page.locator(".vt-card")
+    cell = page.get_by_role("gridcell", name="patch 9, row 2, column 2").first
+    cell.tap()
+    assert said(card).startswith("Patch 9 takes most")
+    assert "dropped" not in said(card)
+    cell.tap()
+    assert "1 of 49 patches dropped" in said(card)
+    cell.tap()
+    assert "dropped" not in said(card)
+    page.get_by_role("gridcell", name="layer 1, head 2: ").tap()
+    assert_close(shares(card), expected(reference(vit, images[0])[0][0, 1, 9]))
+
+
+def test_by_keyboard_alone(book, vit, images):
+    page = book.open(WhereItLooks(vit, images, query=25))
+    card = page.locator(".vt-card")
+    card.wait_for()
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.id")
+
+    assert press("Tab") == "class token looks"
+    assert press("Tab") == "patch 25, row 4, column 4"
+    assert press("ArrowRight", "ArrowUp") == "patch 19, row 3, column 5"
+    assert said(card).startswith("Patch 19 takes most")
+    assert press("Space") == "patch 19, row 3, column 5: dropped"
+    assert "1 of 49 patches dropped" in said(card)
+    assert press("Enter") == "patch 19, row 3, column 5"
+    assert said(card).startswith("Patch 19 takes most")
+    assert press("Shift+Tab", "Space") == "class token looks"
+    assert said(card).startswith("The class token takes most")
+    press("Tab")
+    assert press("Tab").startswith("layer 2, head 1: ")
+    assert press("ArrowDown", "ArrowLeft").startswith("layer 1, head 2: ")
+    assert_close(shares(card), expected(reference(vit, images[0])[0][0, 1, 0]))
+    assert press("Space") == "layer 1, head 2: off"
+    assert "1 of 6 heads off" in said(card)
+    assert press("Space").startswith("layer 1, head 2: most")
+    assert press("Tab").startswith("class token: ")
+    assert press("Tab").startswith("patch 1, row 1, column 1: ")
+    press("ArrowRight", "Enter")  # what it takes from patch 2; then patch 2 looks itself
+    assert said(card).startswith("Patch 2 takes most")
+    press("Tab", "ArrowDown")  # the picture
+    assert_close(shares(card), expected(reference(vit, images[1])[0][0, 1, 2]))
+    press("Tab", "Space")  # the head
+    assert "1 of 6 heads off" in said(card)
+    press("Tab", "Tab", "Tab", "Enter")  # past the patches and the surprise to "reset"
+    assert said(card).startswith("Patch 25 takes most")
+    press("Tab", "Tab", "Enter")  # past the link to the numbers
+    assert card.locator("tbody tr").count() == 6
+
+
+def test_a_surprise_is_the_map_that_hears_the_fewest(book, vit, images):
+    page = book.open(WhereItLooks(vit, images))
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="surprise me").click()
+    rows = [reference(vit, image)[0][:, :, 0] for image in images]
+    narrowest = torch.stack([torch.special.entr(row).sum(dim=-1) for row in rows]).flatten()
+    assert facts(card)["hears"] == f"{narrowest.min().exp():.1f} of 50 tokens"
+    first = said(card)
+    card.get_by_role("button", name="surprise me").click()
+    assert said(card) != first
+
+
+def test_a_look_at_one_share_by_pointing_at_it(book, vit, images):
+    page = book.open(WhereItLooks(vit, images))
+    card = page.locator(".vt-card")
+    card.get_by_role("gridcell", name=re.compile(r"patch 8, row 2, column 1: \d")).hover()
+    assert facts(card)["under the pointer"].endswith("%, patch 8")
+    card.get_by_role("button", name="reset").hover()
+    assert facts(card)["under the pointer"] == "–"
+
+
+def test_a_model_without_a_class_token(book, images):
+    mean = randomise(ViT(**SIZES | {"pool": "mean"}), std=0.4)
+    page = book.open(WhereItLooks(mean, images, query=3, dropped=[i for i in range(49) if i != 5]))
+    card = page.locator(".vt-card")
+    card.wait_for()
+    assert card.get_by_role("button", name="class token").count() == 0
+    assert said(card).startswith("Patch 4 is dropped, so patch 6 looks. ")
+    cell = card.get_by_role("gridcell", name="patch 6, row 1, column 6").first
+    cell.hover()
+    cell.click()
+    assert said(card).startswith("This patch has to stay")
+
+
+def test_every_patch_dropped_leaves_the_class_token_alone(book, vit, images):
+    page = book.open(WhereItLooks(vit, images, dropped=range(49)))
+    card = page.locator(".vt-card")
+    assert shares(card) == [None] * 49
+    best = reference(vit, images[0], range(49))[1][-1].argmax()
+    assert f"The model says {CLASSES[best]}" in said(card)
+    assert page.noise == []
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
+def test_nobody_is_left_out(book, vit, images, theme, width):
+    deep = randomise(ViT(**SIZES | {"depth": 12, "dim": 8, "dim_head": 2}))  # as in B/16
+    figure = WhereItLooks(vit, images, dropped=DROPPED, heads_off=OFF)
+    page = book.open(figure, WhereItLooks(deep, images), theme=theme, width=width)
+    page.locator(".vt-card").nth(1).wait_for()
+    page.locator("summary").first.click()
+    page.wait_for_timeout(300)  # the theme's own transition of colours
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    small = page.locator(".vt-card :is(button, select, [role=gridcell])").evaluate_all(
+        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
+    )
+    assert min(small) >= 24
+    maps = page.locator(".vt-maps").nth(1)
+    assert maps.evaluate("(e) => getComputedStyle(e).overflowX") == "auto"
+    inside, outside = maps.evaluate("(e) => [e.scrollWidth, e.clientWidth]")
+    assert (inside > outside) == (width == 360)
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_nothing_moves(book, vit, images, motion):
+    page = book.open(WhereItLooks(vit, images), reduced_motion=motion)
+    page.locator(".vt-card").wait_for()
+    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
+        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
+    )
+    assert max(seconds) == 0
+    page.get_by_role("gridcell", name="patch 9, row 2").first.click()
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+# Links, and a notebook
+
+
+def test_a_link_opens_the_page_with_the_figure_as_it_was(book, vit, images):
+    page = book.open(WhereItLooks(vit, images))
+    card = page.locator(".vt-card")
+    card.get_by_label("picture", exact=True).select_option("picture 2")
+    card.get_by_role("gridcell", name="layer 1, head 3: ").click()
+    card.get_by_role("checkbox").check()
+    card.get_by_role("gridcell", name="patch 9, row 2").first.click()
+    card.get_by_role("gridcell", name="layer 2, head 3: ").click()
+    card.get_by_role("gridcell", name="patch 5, row 1").first.hover()
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    before = said(card)
+    assert before.startswith("Patch 5 takes most")
+    card.get_by_role("button", name="copy link").focus()
+    page.keyboard.press("Enter")
+    link = card.get_by_label("The link").input_value()
+    map_before = shares(card)
+    page.goto(link)
+    assert shares(page.locator(".vt-card")) == map_before
+    assert said(page.locator(".vt-card")) == before
+    assert page.locator(".vt-layers li").count() == 3
+    assert page.noise == []
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ('{"picture":3}', "picture is one of 0 to 2, got 3"),
+        ('{"dropped":[49]}', "a dropped patch is one of 0 to 48, got 49"),
+        ('{"dropped":[1,1]}', "each dropped patch is named once"),
+        ('{"heads_off":[0]}', "a head that is off is a layer and a head, got 0"),
+        ('{"heads_off":[[0,3]]}', "a head that is off is one of 0 to 2, got 3"),
+        ('{"dropped":"all"}', "“dropped” is something else here"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_said(book, vit, images, state, message):
+    page = book.open(WhereItLooks(vit, images))
+    page.goto(f"{page.url}?vt=1&figure=where_it_looks&number=0&state={state}")
+    page.locator(".vt-card").wait_for()
+    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert said(page.locator(".vt-card")).startswith("The class token takes most")
+
+
+def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(browser, vit, images):
+    figure = WhereItLooks(vit, images)
+    page = browser.new_page()
+    page.add_style_tag(content=figure._css)
+    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
+    card = page.locator(".vt-card")
+    page.evaluate("model.set('query', 3)")  # as when the kernel changes a trait
+    assert said(card).startswith("Patch 3 takes most")
+    page.evaluate("model.set('dropped', [4, 5])")
+    assert_close(shares(card), expected(reference(vit, images[0], [4, 5])[0][1, 0, 3], [4, 5]))
+    page.evaluate("model.set('heads_off', [[1, 0]])")
+    assert said(card).startswith("Layer 2, head 1 is off")
+    page.evaluate("model.set('heads_off', [])")
+    page.evaluate("model.set('layer', 7)")
+    assert "layer is one of 0 to 1, got 7" in card.get_by_role("alert").inner_text()
+    page.evaluate("model.set('layer', 0)")
+    assert card.get_by_role("alert").is_hidden()
+    card.get_by_role("gridcell", name="layer 2, head 2: ").click()
+    sent = page.evaluate("[model.get('layer'), model.get('head'), saved]")
+    assert sent == [1, 1, 1]
+    figure.set_state({"layer": 1, "dropped": [5, 4], "heads_off": [[0, 0]]})
+    assert (figure.dropped, figure.heads_off) == ([4, 5], [[0, 0]])
+
+    before = shares(card)
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.pos_embedding[0, 3, 3] += 4  # one weight
+    page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
+    assert shares(card) != before
+    page.evaluate("(pictures) => model.set('pictures', pictures)", figure.pictures[1:])
+    assert_close(shares(card), expected(reference(other, images[1], [4, 5])[0][1, 1, 3], [4, 5]))
+
+    assert page.evaluate("listening()") > 0
+    page.evaluate("stop()")
+    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    page.close()
+
+
+def test_one_changed_weight_shows_in_the_page(book, vit, images):
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.pos_embedding[0, 25, 3] += 4
+    first, second, third = (
+        shares(book.open(WhereItLooks(model, images)).locator(".vt-card"))
+        for model in (vit, dequantised(vit), other)
+    )
+    assert first == second != third

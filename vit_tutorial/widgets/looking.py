@@ -1,0 +1,85 @@
+"""What the figures about attention maps share in Python: their pictures, and what a page sees."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from vit_tutorial.attention_maps import record_attention, switch_off_heads
+from vit_tutorial.data import normalize
+from vit_tutorial.patches import pair, patch_grid
+from vit_tutorial.plots import INK
+from vit_tutorial.vit import ViT
+from vit_tutorial.widgets.base import pack_pictures, unpack_picture
+
+
+def pack_fitting(
+    config: Mapping, images: Tensor, names: Sequence[str] | None = None
+) -> list[dict[str, object]]:
+    """Put pictures for one model into a trait, each with a name; without names they are numbered.
+
+    Raises ValueError for anything but uint8 (n, c, H, W) of the model's size.
+    """
+    size = (config["channels"], *pair(config["image_size"]))
+    shape = tuple(images.shape) if isinstance(images, Tensor) else None
+    if shape is None or len(shape) != 4 or not len(images) or shape[1:] != size:
+        raise ValueError(
+            f"this model reads pictures of shape (n, {', '.join(map(str, size))}), n at least 1; "
+            f"got {repr(images) if shape is None else shape}"
+        )
+    if names is None:
+        names = [f"picture {i + 1}" for i in range(len(images))]
+    return pack_pictures(images, list(names))
+
+
+def check_number(name: str, value: int, count: int) -> int:
+    if value not in range(count):
+        raise ValueError(f"{name} is one of 0 to {count - 1}, got {value!r}")
+    return value
+
+
+def normalized(vit: ViT, picture: Mapping) -> Tensor:
+    """Read a picture from a trait as the page's model reads it: (1, c, H, W), double precision."""
+    channels = vit.config["channels"]
+    mean, std = vit.config.get("mean", [0.0] * channels), vit.config.get("std", [1.0] * channels)
+    return normalize(unpack_picture(picture)[None], mean, std).double()
+
+
+@torch.no_grad()
+def look(
+    vit: ViT, picture: Mapping, keep: Sequence[int], heads_off: Iterable[Sequence[int]] = ()
+) -> tuple[Tensor, list[Tensor]]:
+    """Show a model some patches of a picture: probabilities (classes,), maps (1, heads, n, n)."""
+    off: dict[int, list[int]] = {}
+    for layer, head in heads_off:
+        off.setdefault(layer, []).append(head)
+    tokens = vit.embed(normalized(vit, picture))
+    kept = [*range(vit.num_prefix), *(vit.num_prefix + place for place in keep)]
+    with record_attention(vit) as maps, switch_off_heads(vit, off):
+        logits = vit.classify(vit.transformer(tokens[:, kept]))
+    return logits[0].softmax(dim=0), maps
+
+
+def class_name(config: Mapping, index: int) -> str:
+    names = config.get("class_names")
+    return str(names[index]) if names else f"class {index + 1}"
+
+
+def patch_count(config: Mapping) -> int:
+    return math.prod(patch_grid(config["image_size"], config["patch_size"]))
+
+
+def hatching(grid: tuple[int, int], dropped: Iterable[int], x: int, side: int) -> str:
+    """Draw dropped patches onto a panel of `still.panel`: grey, with a stroke across."""
+    rows, columns = grid
+    high, wide = side / rows, side / columns
+    parts = []
+    for place in dropped:
+        row, column = divmod(place, columns)
+        left, top = x + column * wide, 22 + row * high
+        parts.append(
+            f'<path d="M{left:.1f} {top:.1f}h{wide:.1f}v{high:.1f}h-{wide:.1f}z" fill="#d4d7da"/>'
+            f'<path d="M{left:.1f} {top + high:.1f}l{wide:.1f} -{high:.1f}" stroke="{INK}"/>'
+        )
+    return "".join(parts)

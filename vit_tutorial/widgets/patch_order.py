@@ -1,0 +1,158 @@
+"""What the order of the patches means to a model with positions and to one without (chapter 4)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import traitlets
+from torch import Tensor
+
+from vit_tutorial.data import normalize
+from vit_tutorial.patches import patch_grid, patchify, unpatchify
+from vit_tutorial.vit import ViT
+from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
+from vit_tutorial.widgets.packing import page_vit, unpack
+from vit_tutorial.widgets.still import drawing, panel, picture_pixels
+
+SEEDS = 2**31
+SHARED = ("image_size", "patch_size", "channels", "num_classes")
+
+
+class PatchOrder(Figure):
+    """Does order matter?
+
+    A picture, the same patches in another order, and what two models answer to either: one trained
+    with position embeddings, which can be switched off, and one trained without.
+
+    Args:
+        with_positions, without: two ViTs for the same pictures, patches and classes; the figure
+            computes with their weights in 8 bits (see `page_vit`).
+        images: uint8 (n, c, H, W), of the models' size.
+        names: n of them, what the figure calls the pictures.
+        picture: which one, counted from 0.
+        seed: decides the order; 0 is the picture's own.
+        positions: whether the first model adds its position embeddings.
+
+    Raises ValueError for models, pictures or numbers that do not fit.
+    """
+
+    script = "patch_order"
+
+    with_positions = traitlets.Dict().tag(sync=True, model=True)
+    without = traitlets.Dict().tag(sync=True, model=True)
+    pictures = traitlets.List().tag(sync=True)
+    picture = traitlets.Int().tag(sync=True)
+    seed = traitlets.Int(1).tag(sync=True)
+    positions = traitlets.Bool(True).tag(sync=True)
+
+    def __init__(
+        self,
+        with_positions: ViT,
+        without: ViT,
+        images: Tensor,
+        names: Sequence[str],
+        *,
+        picture: int = 0,
+        seed: int = 1,
+        positions: bool = True,
+    ):
+        one, other = page_vit(with_positions), page_vit(without)
+        for payload, allowed in ((one, True), (other, False)):
+            if (payload["config"]["position"] != "none") != allowed:
+                raise ValueError(
+                    "the first model is one with position embeddings, the second one with "
+                    f'position="none", got {one["config"]["position"]!r} and '
+                    f"{other['config']['position']!r}"
+                )
+        for name in SHARED:
+            if one["config"][name] != other["config"][name]:
+                raise ValueError(
+                    f"both models must have the same {name}, got {one['config'][name]} and "
+                    f"{other['config'][name]}"
+                )
+        expected = (one["config"]["channels"], *with_positions.image_size)
+        if not isinstance(images, Tensor) or tuple(images.shape[1:]) != expected:
+            found = tuple(images.shape) if isinstance(images, Tensor) else repr(images)
+            raise ValueError(
+                f"these models read pictures of shape (n, {', '.join(map(str, expected))}), "
+                f"got {found}"
+            )
+        super().__init__(
+            with_positions=one,
+            without=other,
+            pictures=pack_pictures(images, names),
+            picture=picture,
+            seed=seed,
+            positions=positions,
+        )
+
+    @traitlets.validate("picture", "seed")
+    def _fits(self, proposal):
+        name, value = proposal["trait"].name, proposal["value"]
+        count = SEEDS if name == "seed" else len(self.pictures)
+        if value not in range(count):
+            raise ValueError(f"{name} is one of 0 to {count - 1}, got {value!r}")
+        return value
+
+    def still(self) -> tuple[str, str]:
+        config = self.with_positions["config"]
+        rows, columns = grid = patch_grid(config["image_size"], config["patch_size"])
+        image = unpack_picture(self.pictures[self.picture])
+        order = shuffled(rows * columns, self.seed)
+        patches = patchify(image[None], config["patch_size"])[:, order]
+        moved = unpatchify(patches, grid, config["patch_size"])[0]
+        svg = drawing(
+            420,
+            226,
+            panel(picture_pixels(image), 0, 200, "as it is", grid=grid),
+            panel(picture_pixels(moved), 220, 200, "what the models receive", grid=grid),
+        )
+        says = []
+        for payload in (self.with_positions, self.without):
+            positions = self.positions or payload["config"]["position"] == "none"
+            before, after = (answer(payload, x, positions) for x in (image, moved))
+            says.append(f"{after} (as it is: {before})")
+        off = "" if self.positions else ", its positions switched off,"
+        words = (
+            f"{self.pictures[self.picture]['name']} in {rows} by {columns} patches, and the same "
+            f"patches {'shuffled' if self.seed else 'in the same order'}. The model trained with "
+            f"positions{off} answers {says[0]}, the one trained without {says[1]}."
+        )
+        return svg, words
+
+
+def shuffled(n: int, seed: int) -> list[int]:
+    """Order the numbers from 0 to n - 1 as the figures' `shuffled` of card.js does; 0: in order."""
+    order = list(range(n))
+    if seed == 0:
+        return order
+    state = seed
+    for i in range(n - 1, 0, -1):  # Fisher and Yates, with the random numbers of mulberry32
+        state = (state + 0x6D2B79F5) & 0xFFFFFFFF
+        t = ((state ^ state >> 15) * (state | 1)) & 0xFFFFFFFF
+        t ^= (t + (t ^ t >> 7) * (t | 61)) & 0xFFFFFFFF
+        j = (t ^ t >> 14) * (i + 1) >> 32
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+def answer(payload: Mapping, image: Tensor, positions: bool) -> str:
+    """Say what a page's model answers to a picture, uint8 (c, H, W): a class and its share."""
+    vit = unpack(payload).double()
+    config, channels = vit.config, vit.config["channels"]
+    mean, std = config.get("mean", [0.0] * channels), config.get("std", [1.0] * channels)
+    with torch.no_grad():
+        if not positions:
+            for name, parameter in vit.named_parameters():
+                if name.startswith("pos_"):
+                    parameter.zero_()
+            for name, buffer in vit.named_buffers():
+                if name.startswith("pos_"):
+                    buffer.zero_()
+        shares = vit(normalize(image[None], mean, std).double())[0].softmax(dim=0)
+    best = shares.argmax().item()
+    return f"{class_names(config)[best]} {shares[best]:.0%}"
+
+
+def class_names(config: Mapping) -> list[str]:
+    numbered = [f"class {i + 1}" for i in range(config["num_classes"])]
+    return list(config.get("class_names", numbered))
