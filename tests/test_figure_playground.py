@@ -123,7 +123,7 @@ def table(card):
 
 
 def agrees(card, before, stages, *, outcome=True):
-    """The table holds what PyTorch answers, and the outcome line, unless it is not to, its class."""
+    """The table holds what PyTorch answers; its class is in the outcome line, if that is asked."""
     shown = np.array(list(table(card).values()))
     expected = torch.stack([before[-1], stages[-1], *stages], dim=1)
     np.testing.assert_allclose(shown, expected, atol=1e-3)

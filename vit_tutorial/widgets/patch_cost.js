@@ -13,9 +13,9 @@ const [LEAST, MOST] = [-5, 8]; // the powers of ten that the bars reach
 
 const COSTS = [
   { key: "tokens", name: "tokens, n" },
-  { key: "each", name: "operations for every token, 24 n D²" },
+  { key: "each", name: "operations for every token, 24\u00a0n\u00a0D²" },
   { key: "scores", name: "scores of one head, n²" },
-  { key: "pairs", name: "operations for every pair, 4 n² D" },
+  { key: "pairs", name: "operations for every pair, 4\u00a0n²\u00a0D" },
   { key: "bytes", name: `scores of ${HEADS} heads, if stored` },
 ];
 

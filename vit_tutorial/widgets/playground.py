@@ -89,8 +89,8 @@ class Playground(Figure):
         config = payload["config"]
         if config["channels"] != 1:
             raise ValueError(
-                "the playground draws and shrinks grey pictures, so it takes a ViT with channels=1, got "
-                f"channels={config['channels']}"
+                "the playground draws and shrinks grey pictures, so it takes a ViT with "
+                f"channels=1, got channels={config['channels']}"
             )
         pictures = pack_fitting(config, images)
         if labels is not None:
