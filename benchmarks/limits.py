@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument(
         "--pictures", type=int, metavar="N", help="train on N only, to see that everything works"
     )
+    parser.add_argument("--rows", type=int, default=len(ROWS), metavar="N", help="the first N only")
     parser.add_argument(
         "--out", type=Path, help="every number as FILE.jsonl, the table as FILE.txt"
     )
@@ -146,7 +147,8 @@ def main() -> None:
             rows.append(about | measure(recipe, mode, muon, device))
         except subprocess.CalledProcessError as error:  # the other rows go on
             rows.append(about | {"failed": f"exit status {error.returncode}"})
-        print(f"{name}: {rows[-1].get('images_per_second', 'failed')} images/s", flush=True)
+        speed = rows[-1].get("images_per_second")
+        print(f"{name}: {'failed' if speed is None else f'{speed} images/s'}", flush=True)
     everything = "\n".join(f"{key}: {value}" for key, value in header.items()) + "\n\n"
     everything += table(rows, rate)
     print(everything, flush=True)

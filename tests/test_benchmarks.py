@@ -120,3 +120,55 @@ def test_a_goal_is_met_in_the_first_epoch_that_reaches_it(training):
     ours, usual = table.splitlines()[1:]
     assert re.findall(r"epoch \d, \d+ s|not reached", ours) == ["epoch 2, 20 s", "epoch 4, 40 s"]
     assert re.findall(r"epoch \d, \d+ s|not reached", usual) == ["epoch 2, 20 s", "not reached"]
+
+
+def test_what_a_picture_costs_is_the_floor_s_products(training, peers):
+    """With every patch shown; half of the 50 tokens cost half, but for attention's quarter."""
+    import torch
+
+    setting = replace(peers.SETTINGS["28x28"], batch={"meta": 1})
+    floor = peers.Products(setting, "meta", torch.float32)
+    expected = 2 * sum(a.numel() * b.shape[-1] for a, b, _ in floor.ahead + floor.back)
+    recipe = replace(training.FASHION, epochs=1_000)
+    assert training.flops(replace(recipe, drop_patches=0.0), 1) == expected
+    assert training.flops(recipe, 1_000) == expected
+    assert 0.45 < training.flops(recipe, 1) / expected < 0.5
+
+
+def test_utilisation_is_what_was_computed_over_what_the_machine_can(training):
+    rounds = [{"flops": flops, "peak_bytes": 3e6} for flops in (1e12, 2e12, 9e12)]
+    rate, _, row = training.use_table({"ours": rounds}, rate=8e12).splitlines()
+    assert rate == "large matrix products: 8 TFLOP/s"
+    assert row.split() == ["ours", "2.000", "25.00%", "3"]
+
+
+def test_a_gpu_is_asked_for_more_than_a_processor(training):
+    short, full = training.recipes("cuda", epochs=40)
+    assert (short.epochs, full.epochs) == (3, 40)
+    assert short.train_on is None
+    assert replace(short, epochs=40) == full
+    names = {*training.contestants(short, "cuda")}
+    assert {"ours", "ours, every patch shown"} < names
+    assert len(names) == 3
+    table = training.goal_table(
+        {"ours": [{"epoch": 1, "seconds": 4.0, "validation_accuracy": 0.925}]},
+        training.GOALS["cuda"],
+    )
+    head, row = table.splitlines()
+    assert head.split() == "90 % 92.3 % 93 % 94 %".split()
+    assert re.findall(r"epoch 1, 4 s|not reached", row) == 2 * ["epoch 1, 4 s"] + 2 * [
+        "not reached"
+    ]
+
+
+def test_the_limits_of_a_step_are_set_below_each_other(training):
+    import limits
+
+    about = {"row": "batches of 512", "pictures": 55_000, "batch_size": 512}
+    measured = {"images_per_second": 54_784, "seconds": 1.25, "kernels": 10_700}
+    measured |= {"kernel_seconds": 0.5, "flops": 4e12, "peak_bytes": 2e8}
+    failed = {**about, "row": "batches of 64", "failed": "exit status 1"}
+    *_, row, other = limits.table([about | measured, failed], rate=8e14).splitlines()
+    # 107 steps in the second that training took, and 0.25 s for the held-out pictures.
+    assert row.split()[3:] == ["54784", "9.346", "100", "40.0%", "0.50%", "200"]
+    assert other == f"{'batches of 64':34}failed: exit status 1"

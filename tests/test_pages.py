@@ -246,7 +246,7 @@ FIGURES = {
     "01_pixels_to_tokens": ["patch_cost"],
     "02_patches": ["cutter"],
     "03_class_token": ["class_token"],
-    "04_position_embeddings": ["position_similarity", "patch_order"],
+    "04_position_embeddings": ["patch_order", "position_similarity"],
     "05_attention": ["attention_row"],
     "06_encoder": ["encoder_walk"],
     "07_training": ["playback"],
@@ -315,7 +315,8 @@ def test_every_figure_is_reached_and_left_by_tab_alone(browser, addresses, name)
 STOPS = """(card) => [...card.querySelectorAll(
     "button, select, input, summary, textarea, a[href], canvas[tabindex], [tabindex]"
 )]
-    .filter((e) => e.tabIndex >= 0 && !e.disabled && e.checkVisibility())
+    .filter((e) => e.tabIndex >= 0 && !e.disabled && e.checkVisibility() && !e.closest("[inert]"))
+    .filter((e) => e.type !== "radio" || e.checked) // a group is one stop
     .map((e) => ({
         tag: e.tagName,
         name: (e.ariaLabel || e.labels?.[0]?.textContent || e.textContent || "").trim(),

@@ -104,7 +104,7 @@ export class Bring {
       element(
         "div",
         { class: "vt-controls" },
-        element("label", { class: "vt-control" }, "a picture, to choose or to drop here", this.file),
+        element("label", { class: "vt-control" }, "a picture: choose or drop it here", this.file),
         element("label", { class: "vt-control" }, this.invert, "dark for light"),
       ),
       this.note,

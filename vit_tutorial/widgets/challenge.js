@@ -4,7 +4,8 @@
 import { element, percent } from "./card.js";
 
 export class Challenge {
-  // names: the classes. onguess(number): the reader's answer, null for "I give up". onagain: another.
+  // names: the classes. onguess(number): the reader's answer, null for "I give up". onagain():
+  // another one, please.
   constructor({ names, onguess, onagain }) {
     this.names = names;
     this.onagain = onagain;
@@ -48,7 +49,11 @@ export class Challenge {
     const kept = this.needed.length
       ? [`You were right after so many patches: ${this.needed.join(", ")}.`]
       : [];
-    const again = element("button", { type: "button", onclick: () => this.onagain() }, "another one");
+    const again = element(
+      "button",
+      { type: "button", onclick: () => this.onagain() },
+      "another one",
+    );
     this.el.hidden = false;
     this.asking.hidden = this.task.hidden = true;
     this.told.replaceChildren(

@@ -112,7 +112,8 @@ export class Pad {
     if (event.key === " ") this.down = !this.down;
     else if (!steps[event.key]) return;
     event.preventDefault();
-    const [right, below] = (steps[event.key] ?? [0, 0]).map((step) => step * (event.shiftKey ? 4 : 1));
+    const far = event.shiftKey ? 4 : 1;
+    const [right, below] = (steps[event.key] ?? [0, 0]).map((step) => step * far);
     const to = {
       x: Math.min(Math.max(this.pen.x + right, 0), this.width - 1),
       y: Math.min(Math.max(this.pen.y + below, 0), this.height - 1),

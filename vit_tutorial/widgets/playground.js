@@ -396,12 +396,14 @@ function render({ model, el }) {
     const changes = interventions(state, patches);
     const gone = new Set(state.dropped);
     const token = hovered ?? state.query;
-    const absent = gone.has(token - vit.numPrefix);
+    const prefix = vit.numPrefix;
+    const absent = gone.has(token - prefix);
     parts.grid.show({
-      selected: small || token < vit.numPrefix ? null : changes.order.indexOf(token - vit.numPrefix),
+      selected: small || token < prefix ? null : changes.order.indexOf(token - prefix),
       name: (place) => {
         const patch = changes.order[place];
-        const where = `row ${Math.floor(place / vit.grid[1]) + 1}, column ${(place % vit.grid[1]) + 1}`;
+        const [row, column] = [Math.floor(place / vit.grid[1]), place % vit.grid[1]];
+        const where = `row ${row + 1}, column ${column + 1}`;
         return `patch ${patch + 1}, ${where}${gone.has(patch) ? ", dropped" : ""}`;
       },
     });
@@ -410,15 +412,17 @@ function render({ model, el }) {
       cell.dataset.number = changes.order[place] + 1;
     });
     if (small) return;
-    parts.asks.show({ selected: token < vit.numPrefix, name: "the class token asks" });
+    parts.asks.show({ selected: token < prefix, name: "the class token asks" });
     if (state.challenge) return;
 
     const pass = run(shown(state), changes);
     const places = pass?.places ?? [];
-    const prefix = vit.numPrefix;
     const tokens = prefix + places.length;
     // A patch that is dropped asks nothing; whoever comes first asks in its place.
-    const asking = absent || token < prefix ? 0 : prefix + places.indexOf(changes.order.indexOf(token - prefix));
+    const asking =
+      absent || token < prefix
+        ? 0
+        : prefix + places.indexOf(changes.order.indexOf(token - prefix));
     const instead = asking < prefix ? 0 : prefix + changes.order[places[asking - prefix]];
     parts.asking.textContent =
       `where ${nameOf(absent ? instead : token)} looks` +
@@ -435,11 +439,12 @@ function render({ model, el }) {
       name: (layer, head) => {
         const given = shares(layer, head);
         const most = given.indexOf(Math.max(...given));
-        const most_ =
+        const patch = changes.order[places[most]] + 1;
+        const seen =
           most < 0
             ? "nothing to look at"
-            : `most of a patch: ${percent(given[most])} to patch ${changes.order[places[most]] + 1}`;
-        return `layer ${layer + 1}, head ${head + 1}: ${off(layer, head) ? "off" : most_}`;
+            : `most of a patch: ${percent(given[most])} to patch ${patch}`;
+        return `layer ${layer + 1}, head ${head + 1}: ${off(layer, head) ? "off" : seen}`;
       },
     });
   }
@@ -451,7 +456,9 @@ function render({ model, el }) {
     if (!pass) {
       parts.answers.replaceChildren();
       parts.layers.replaceChildren();
-      card.say("No patch is left, and this model has no class token: there is nothing to answer from.");
+      card.say(
+        "No patch is left, and this model has no class token: there is nothing to answer from.",
+      );
       card.tabulate("nothing to answer from", ["class"], () => []);
       return;
     }
@@ -470,7 +477,7 @@ function render({ model, el }) {
     }
 
     const was =
-      first === firstBefore ? percent(before[first]) : `${names[firstBefore]} ${percent(before[firstBefore])}`;
+      (first === firstBefore ? "" : `${names[firstBefore]} `) + percent(before[firstBefore]);
     const empty = state.picture === OWN && !shown(state).bytes.some((byte) => byte);
     card.say(
       (empty ? "The picture is empty, and the model answers all the same. " : "") +

@@ -311,6 +311,9 @@ function render({ model, el }) {
       parts.maps.cells[place].dataset.off = map.off;
     });
 
+    if (parts.shownLayer !== layer) follow(parts.maps.cells[head * depth + layer]);
+    parts.shownLayer = layer;
+
     // one map
     parts.gets.show({
       colour: (place) =>
@@ -387,6 +390,15 @@ function render({ model, el }) {
               ]),
         ]),
     );
+  }
+
+  // Where the maps scroll in their box: until the chosen one is in sight.
+  function follow(cell) {
+    const box = parts.maps.el.parentElement;
+    const [{ left, right }, outer] = [cell, box].map((each) => each.getBoundingClientRect());
+    const labels = box.querySelector(".vt-maps-heads").offsetWidth;
+    if (right > outer.right) box.scrollLeft += right - outer.right + 4;
+    else if (left < outer.left + labels) box.scrollLeft -= outer.left + labels - left + 8;
   }
 
   const given = (map, place) =>
