@@ -334,7 +334,7 @@ def test_by_keyboard_alone(book, vit, images, chapter):
     press("Tab", "Tab", "Tab", "Enter")  # past the share and the surprise to "reset"
     assert removed(card) == []
     press("Tab", "Tab", "Enter")  # past the link to the numbers
-    assert card.locator("tbody tr").count() == 4
+    expect(card.locator("tbody tr")).to_have_count(4)
 
 
 def test_a_surprise_is_where_the_last_layer_falls_behind_contrast(book, vit, images, chapter):
@@ -445,10 +445,14 @@ def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
     assert names(card) != before
 
     assert page.evaluate("listening()") > 0
-    page.evaluate("stop()")
+    page.evaluate(  # in the middle of its curves
+        "model.set('picture', 1); stop(); globalThis.exps = 0; const { exp } = Math;"
+        "Math.exp = (x) => (exps++, exp(x)); 0"
+    )
     assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
-    page.wait_for_timeout(100)
-    assert noise == []  # nothing goes on computing for a figure that is gone
+    page.wait_for_timeout(200)
+    assert page.evaluate("exps") == 0  # nothing goes on computing for a figure that is gone
+    assert noise == []
     page.close()
 
 

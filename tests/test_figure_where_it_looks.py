@@ -9,6 +9,7 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from conftest import randomise
 from figure_page import NOTEBOOK, said
+from playwright.sync_api import expect
 
 from vit_tutorial import ViT, layer_predictions, mean_attention_distance, record_attention
 from vit_tutorial.data import load_dataset, normalize
@@ -394,7 +395,7 @@ def test_by_keyboard_alone(book, vit, images):
     press("Tab", "Tab", "Tab", "Enter")  # past the patches and the surprise to "reset"
     assert said(card).startswith("Patch 25 takes most")
     press("Tab", "Tab", "Enter")  # past the link to the numbers
-    assert card.locator("tbody tr").count() == 6
+    expect(card.locator("tbody tr")).to_have_count(6)
 
 
 def test_a_surprise_is_the_map_that_hears_the_fewest(book, vit, images):

@@ -263,6 +263,7 @@ def test_without_a_gpu_it_says_so_and_how_to_rehearse(tmp_path):
 def test_what_cannot_work_is_refused_before_anything_runs(
     gpu_run, refused, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setattr(gpu_run, "run_step", lambda *_: pytest.fail("a step began"))
     (tmp_path / "file").write_text("something")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         assert f"cannot write into {out}: " in refused("--rehearse", "--out", out)
