@@ -169,10 +169,10 @@ def redraw_times(browser: Browser, address: str, rate: int, repeats: int) -> dic
     return times
 
 
-def measure(browser: Browser, base: str, repeats: int) -> dict:
+def measure(browser: Browser, base: str, names: list[str], repeats: int) -> dict:
     """Open every page, and time all that the goals name."""
     found = {"pages": {}, "passes": {}, "redraws": {}}
-    for name in pages():
+    for name in names:
         address = f"{base}/{name}.html"
         seen = {r: [open_page(browser, base, name, r) for _ in range(3)] for r in THROTTLES}
         asked = seen[1][0]["asked"]
@@ -255,6 +255,7 @@ def goals_table(found: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=60, help="default: %(default)s")
+    parser.add_argument("--only", nargs="+", metavar="PAGE", choices=pages(), help="default: all")
     parser.add_argument("--out", type=Path, help="every number as FILE.json, tables as FILE.txt")
     asked = parser.parse_args()
     if asked.repeats < 1:
@@ -272,7 +273,8 @@ def main() -> None:
             executable_path=next(filter(None, map(shutil.which, browsers)), None),
             args=["--no-sandbox"],
         )
-        found = measure(browser, f"http://127.0.0.1:{server.server_port}", asked.repeats)
+        base = f"http://127.0.0.1:{server.server_port}"
+        found = measure(browser, base, asked.only or pages(), asked.repeats)
         about = {
             "command": "python benchmarks/pages.py " + " ".join(sys.argv[1:]),
             "browser": f"Chromium {browser.version}",
