@@ -46,7 +46,6 @@ def lab(tmp_path):
             "allow_root": True,
             "root_dir": str(tmp_path / "work"),
         },
-        "LabApp": {"news_url": None, "extension_manager": "readonly"},
     }
     (tmp_path / "jupyter_server_config.json").write_text(json.dumps(settings))
     home = {"HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path), "PYTHONWARNINGS": ""}
@@ -84,6 +83,7 @@ def test_a_figure_in_jupyterlab_and_its_kernel_hear_each_other(lab, browser):
     page.goto(f"{lab}/lab/tree/figure.ipynb")
     cells = page.locator(".jp-Notebook .jp-CodeCell")
     cells.first.wait_for()
+    page.get_by_text("| Idle").first.wait_for()  # what is run before the kernel is ready is lost
     cells.first.click()
     page.keyboard.press("Shift+Enter")
 
