@@ -111,10 +111,9 @@ FORWARD = """([payload, picture, repeats]) => {
 }"""
 
 
-def forward_times(browser: Browser, address: str, rate: int, repeats: int) -> list[float]:
+def forward_times(browser: Browser, rate: int, repeats: int) -> list[float]:
     """Time the in-page ViT on one picture, in milliseconds."""
     page = throttled(browser, rate)
-    page.goto(address)  # an isolated origin would have finer clocks; the median does without
     script = join(["vit"]).replace("\nconst $", "\nglobalThis.$")
     page.add_script_tag(content="globalThis." + script.removeprefix("const "))
     picture = pack_picture(load_dataset("fashion_mnist", "test", subset=10)[0][0])
@@ -192,7 +191,7 @@ def measure(browser: Browser, base: str, names: list[str], repeats: int) -> dict
                     found["redraws"].setdefault(f"{name.split('/')[-1]}: {figure}", {})[rate] = each
         print(f"{name} measured", flush=True)
     for rate in THROTTLES:
-        found["passes"][rate] = forward_times(browser, base, rate, repeats)
+        found["passes"][rate] = forward_times(browser, rate, repeats)
     return found
 
 
