@@ -3,6 +3,8 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
+
 from vit_tutorial.widgets.bundle import page_script, style_sheet
 
 THEME = [  # the book's: figures take their colours from it
@@ -58,6 +60,35 @@ class Book:
 
 def said(card):
     return card.locator(".vt-outcome").inner_text()
+
+
+def assert_axe_finds_nothing(page):
+    report = Axe().run(page, options={"preload": False}).generate_report()
+    assert report.startswith("Found 0 accessibility violations"), report
+
+
+def assert_nobody_is_left_out(page, also=""):
+    """Nothing for axe, nothing beyond the page's width, and all that is pointed at is 24 pixels.
+
+    also: a selector of what is pointed at besides buttons, selects and grid cells.
+    """
+    assert_axe_finds_nothing(page)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"]
+    targets = ", ".join(filter(None, ["button", "select", "[role=gridcell]", also]))
+    sizes = page.locator(f".vt-card :is({targets}):visible").evaluate_all(
+        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
+    )
+    assert min(sizes) >= 24
+
+
+def assert_nothing_moves(page, longest=0):
+    """No transition takes longer than so many seconds, and no animation runs."""
+    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
+        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
+    )
+    assert max(seconds) <= longest
+    assert page.evaluate("document.getAnimations().length") == 0
 
 
 # The module that anywidget loads, with a model that counts who listens: page.evaluate(NOTEBOOK,

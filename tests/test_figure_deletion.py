@@ -4,9 +4,8 @@ import re
 
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 from conftest import randomise
-from figure_page import NOTEBOOK, said
+from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
 from playwright.sync_api import expect
 
 from vit_tutorial import ViT, attention_rollout, patchify, record_attention
@@ -354,24 +353,14 @@ def test_nobody_is_left_out(book, vit, images, theme, width):
     started(page, 1)
     page.locator("summary").first.click()
     page.wait_for_timeout(300)  # the theme's own transition of colours
-    report = Axe().run(page, options={"preload": False}).generate_report()
-    assert report.startswith("Found 0 accessibility violations"), report
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    small = page.locator(
-        ".vt-card :is(button, select, [role=gridcell], .vt-order):not([hidden] *)"
-    ).evaluate_all("(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))")
-    assert min(small) >= 24
+    assert_nobody_is_left_out(page, ".vt-order")
 
 
 @pytest.mark.parametrize(("motion", "longest"), [("reduce", 0), ("no-preference", 0.15)])
 def test_nothing_moves_for_long_or_against_the_reader_s_wish(book, vit, images, motion, longest):
     page = book.open(Deletion(vit, images), reduced_motion=motion)
     started(page)
-    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
-        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
-    )
-    assert max(seconds) <= longest
-    assert page.evaluate("document.getAnimations().length") == 0
+    assert_nothing_moves(page, longest)
 
 
 # Links, and a notebook

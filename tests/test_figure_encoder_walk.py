@@ -5,10 +5,9 @@ import re
 
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from conftest import randomise
-from figure_page import NOTEBOOK, said
+from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
 
 from vit_tutorial import ViT, load_pretrained, patchify
 from vit_tutorial.data import load_dataset, normalize
@@ -437,23 +436,13 @@ def test_nobody_is_left_out(book, figure, theme, width):
     card = open_card(page)
     card.get_by_text("The numbers").click()
     page.wait_for_timeout(300)  # the theme's own transition of colours
-    report = Axe().run(page, options={"preload": False}).generate_report()
-    assert report.startswith("Found 0 accessibility violations"), report
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    small_ones = page.locator(".vt-card :is(button, select, [role=gridcell]):visible").evaluate_all(
-        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
-    )
-    assert min(small_ones) >= 24
+    assert_nobody_is_left_out(page)
 
 
 def test_nothing_moves_against_the_reader_s_wish(book, figure):
     page = book.open(figure(stage=3), reduced_motion="reduce")
     open_card(page)
-    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
-        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
-    )
-    assert max(seconds) == 0
-    assert page.evaluate("document.getAnimations().length") == 0
+    assert_nothing_moves(page)
 
 
 # In a notebook

@@ -5,9 +5,8 @@ import re
 
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from figure_page import NOTEBOOK, said
+from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
 from torch.utils.flop_counter import FlopCounterMode
 
 from vit_tutorial import Attention, patchify
@@ -251,23 +250,13 @@ def test_in_the_light_and_without_movement_nobody_is_left_out(book, photo):
     started(page)  # one of the two still asks
     page.locator("summary").last.click()
     nobody_is_left_out(page, 1000)
-    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
-        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
-    )
-    assert max(seconds) == 0
+    assert_nothing_moves(page)
     assert page.noise == []
 
 
 def nobody_is_left_out(page, width):
     page.wait_for_timeout(300)  # the theme's own transition of colours
-    report = Axe().run(page, options={"preload": False}).generate_report()
-    assert report.startswith("Found 0 accessibility violations"), report
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    visible = page.locator(".vt-card :is(button, select):visible")
-    small = visible.evaluate_all(
-        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
-    )
-    assert min(small) >= 24
+    assert_nobody_is_left_out(page)
 
 
 # Links, and a notebook

@@ -5,9 +5,14 @@ import re
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from figure_page import NOTEBOOK, said
+from figure_page import (
+    NOTEBOOK,
+    assert_axe_finds_nothing,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    said,
+)
 
 from vit_tutorial.data import DATASETS
 from vit_tutorial.experiments import RUNS, read_log
@@ -360,13 +365,7 @@ def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book):
     assert shown(card) == [value / 100 for value in PROGRESS[EPOCHS]["similarity"][2]]
     card.locator("summary").tap()
     page.wait_for_timeout(300)  # the theme's own transition of colours
-    report = Axe().run(page, options={"preload": False}).generate_report()
-    assert report.startswith("Found 0 accessibility violations"), report
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    small = card.locator(":is(button, select, [role=gridcell])").evaluate_all(
-        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
-    )
-    assert min(small) >= 24
+    assert_nobody_is_left_out(page)
 
 
 def test_in_the_light_and_without_movement_nobody_is_left_out(book):
@@ -375,12 +374,8 @@ def test_in_the_light_and_without_movement_nobody_is_left_out(book):
         each.click()
     page.locator("summary").first.click()
     page.wait_for_timeout(300)
-    report = Axe().run(page, options={"preload": False}).generate_report()
-    assert report.startswith("Found 0 accessibility violations"), report
-    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
-        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
-    )
-    assert max(seconds) == 0
+    assert_axe_finds_nothing(page)
+    assert_nothing_moves(page)
     assert page.noise == []
 
 

@@ -6,10 +6,15 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from conftest import randomise
-from figure_page import NOTEBOOK, said
+from figure_page import (
+    NOTEBOOK,
+    assert_axe_finds_nothing,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    said,
+)
 
 from vit_tutorial import ViT
 from vit_tutorial.widgets import PositionSimilarity, dequantised, page_vit
@@ -251,29 +256,18 @@ def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, vit):
     assert said(card).startswith("Position 9: ")
     card.locator("summary").tap()
     page.wait_for_timeout(300)  # the theme's own transition of colours
-    report = Axe().run(page, options={"preload": False}).generate_report()
-    assert report.startswith("Found 0 accessibility violations"), report
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    small = card.locator(":is(button, select, [role=gridcell])").evaluate_all(
-        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
-    )
-    assert min(small) >= 24
+    assert_nobody_is_left_out(page)
 
 
 def test_in_the_light_and_without_movement_nobody_is_left_out(book, vit):
     page = book.open(PositionSimilarity(vit), PositionSimilarity(vit), reduced_motion="reduce")
-    report = Axe().run(page, options={"preload": False}).generate_report()  # before the guess
-    assert report.startswith("Found 0 accessibility violations"), report
+    assert_axe_finds_nothing(page)  # before the guess
     for each in page.get_by_role("button", name="show me").all()[::-1]:
         each.click()
     page.locator("summary").first.click()
     page.wait_for_timeout(300)
-    report = Axe().run(page, options={"preload": False}).generate_report()
-    assert report.startswith("Found 0 accessibility violations"), report
-    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
-        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
-    )
-    assert max(seconds) == 0
+    assert_axe_finds_nothing(page)
+    assert_nothing_moves(page)
     assert page.noise == []
 
 

@@ -6,9 +6,8 @@ from itertools import pairwise, product
 
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 from conftest import randomise
-from figure_page import NOTEBOOK, said
+from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
 from playwright.sync_api import expect
 
 from vit_tutorial import ViT, layer_predictions, mean_attention_distance, record_attention
@@ -449,13 +448,7 @@ def test_nobody_is_left_out(book, vit, images, theme, width):
     page.locator(".vt-card").nth(1).wait_for()
     page.locator("summary").first.click()
     page.wait_for_timeout(300)  # the theme's own transition of colours
-    report = Axe().run(page, options={"preload": False}).generate_report()
-    assert report.startswith("Found 0 accessibility violations"), report
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    small = page.locator(".vt-card :is(button, select, [role=gridcell])").evaluate_all(
-        "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
-    )
-    assert min(small) >= 24
+    assert_nobody_is_left_out(page)
     maps = page.locator(".vt-maps").nth(1)
     assert maps.evaluate("(e) => getComputedStyle(e).overflowX") == "auto"
     inside, outside, scrolled = maps.evaluate("(e) => [e.scrollWidth, e.clientWidth, e.scrollLeft]")
@@ -467,10 +460,7 @@ def test_nobody_is_left_out(book, vit, images, theme, width):
 def test_nothing_moves(book, vit, images, motion):
     page = book.open(WhereItLooks(vit, images), reduced_motion=motion)
     page.locator(".vt-card").wait_for()
-    seconds = page.locator(".vt-card, .vt-card *").evaluate_all(
-        "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
-    )
-    assert max(seconds) == 0
+    assert_nothing_moves(page)
     page.get_by_role("gridcell", name="patch 9, row 2").first.click()
     assert page.evaluate("document.getAnimations().length") == 0
 

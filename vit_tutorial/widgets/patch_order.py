@@ -11,9 +11,9 @@ from vit_tutorial.patches import patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
 from vit_tutorial.widgets.packing import page_vit, unpack
+from vit_tutorial.widgets.shuffle import SEEDS, shuffled
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
-SEEDS = 2**31
 SHARED = ("image_size", "patch_size", "channels", "num_classes")
 
 
@@ -118,21 +118,6 @@ class PatchOrder(Figure):
             f"positions{off} answers {says[0]}, the one trained without {says[1]}."
         )
         return svg, words
-
-
-def shuffled(n: int, seed: int) -> list[int]:
-    """Order the numbers from 0 to n - 1 as the figures' `shuffled` of card.js does; 0: in order."""
-    order = list(range(n))
-    if seed == 0:
-        return order
-    state = seed
-    for i in range(n - 1, 0, -1):  # Fisher and Yates, with the random numbers of mulberry32
-        state = (state + 0x6D2B79F5) & 0xFFFFFFFF
-        t = ((state ^ state >> 15) * (state | 1)) & 0xFFFFFFFF
-        t ^= (t + (t ^ t >> 7) * (t | 61)) & 0xFFFFFFFF
-        j = (t ^ t >> 14) * (i + 1) >> 32
-        order[i], order[j] = order[j], order[i]
-    return order
 
 
 def answer(payload: Mapping, image: Tensor, positions: bool) -> str:

@@ -12,8 +12,7 @@ from torch import Tensor
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.plots import BLUE, INK
 from vit_tutorial.widgets.base import Figure
-from vit_tutorial.widgets.position_similarity import signed_pixels
-from vit_tutorial.widgets.still import drawing, panel
+from vit_tutorial.widgets.still import drawing, panel, signed_pixels
 
 
 class Playback(Figure):

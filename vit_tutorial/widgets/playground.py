@@ -23,7 +23,7 @@ from vit_tutorial.widgets.looking import (
     patch_count,
 )
 from vit_tutorial.widgets.packing import page_vit, unpack
-from vit_tutorial.widgets.patch_order import SEEDS, shuffled
+from vit_tutorial.widgets.shuffle import SEEDS, shuffled
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
 OWN = -1  # the picture that is the reader's own, drawn or brought

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 import traitlets
@@ -11,13 +10,10 @@ from einops import rearrange
 from torch import Tensor
 
 from vit_tutorial.patches import patch_grid
-from vit_tutorial.plots import SIGNED
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
-from vit_tutorial.widgets.still import drawing, panel
-
-LEVELS = 16  # of similarity's colours on either side of zero: see still.py
+from vit_tutorial.widgets.still import drawing, panel, signed_pixels
 
 
 class PositionSimilarity(Figure):
@@ -111,11 +107,3 @@ def similarity(payload: Mapping) -> Tensor:
         positions = unpack(payload).patch_positions().double()
     directions = F.normalize(positions - positions.mean(dim=0), dim=1)
     return directions @ directions.T
-
-
-def signed_pixels(values: Tensor) -> np.ndarray:
-    """Colour numbers from -1 to 1, (rows, columns); what is no number becomes white."""
-    levels = np.round(values.numpy() * LEVELS) / LEVELS
-    colours = SIGNED(np.nan_to_num(levels) / 2 + 0.5)[..., :3]
-    colours[np.isnan(levels)] = 1
-    return np.round(colours * 255).astype(np.uint8)

@@ -14,7 +14,7 @@ from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
 from vit_tutorial.widgets.packing import page_cnn, page_vit, unpack
-from vit_tutorial.widgets.patch_order import shuffled
+from vit_tutorial.widgets.shuffle import shuffled
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
 FARTHEST = 4  # pixels

@@ -11,9 +11,10 @@ import numpy as np
 from matplotlib import colormaps
 from torch import Tensor
 
-from vit_tutorial.plots import ACCENT, ATTENTION, INK
+from vit_tutorial.plots import ACCENT, ATTENTION, INK, SIGNED
 
 LEVELS = 32  # of attention's colours: a rounding error on another CPU then changes none
+SIGNED_LEVELS = 16  # the same for signed values, on either side of zero
 
 
 def bitmap(rgb: np.ndarray) -> str:
@@ -36,6 +37,14 @@ def attention_pixels(weights: Tensor) -> np.ndarray:
     shares = weights.double().numpy() / max(weights.max().item(), 1e-12)
     levels = np.round(shares * (LEVELS - 1)) / (LEVELS - 1)
     return np.round(colormaps[ATTENTION](levels)[..., :3] * 255).astype(np.uint8)
+
+
+def signed_pixels(values: Tensor) -> np.ndarray:
+    """Colour numbers from -1 to 1, (rows, columns); what is no number becomes white."""
+    levels = np.round(values.numpy() * SIGNED_LEVELS) / SIGNED_LEVELS
+    colours = SIGNED(np.nan_to_num(levels) / 2 + 0.5)[..., :3]
+    colours[np.isnan(levels)] = 1
+    return np.round(colours * 255).astype(np.uint8)
 
 
 def panel(
