@@ -10,10 +10,10 @@ from einops import rearrange
 from torch import Tensor
 
 from vit_tutorial.attention_maps import record_attention
-from vit_tutorial.data import normalize
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure, pack_picture, unpack_picture
+from vit_tutorial.widgets.looking import check_number, normalized, patch_count
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.still import attention_pixels, drawing, panel, picture_pixels
 
@@ -75,8 +75,7 @@ class AttentionRow(Figure):
 
     @traitlets.validate("layer", "head", "query", "key")
     def _fits(self, proposal):
-        check_index(self.vit["config"], proposal["trait"].name, proposal["value"])
-        return proposal["value"]
+        return check_index(self.vit["config"], proposal["trait"].name, proposal["value"])
 
     @traitlets.validate("temperature")
     def _is_positive(self, proposal):
@@ -113,16 +112,12 @@ class AttentionRow(Figure):
 def attention(payload: Mapping, picture: Mapping, layer: int, head: int, query: int) -> Tensor:
     """Compute one row of attention as the page does, (tokens,), in double precision."""
     vit = unpack(payload).double()
-    config, channels = vit.config, vit.config["channels"]
-    mean, std = config.get("mean", [0.0] * channels), config.get("std", [1.0] * channels)
     with torch.no_grad(), record_attention(vit) as maps:
-        vit(normalize(unpack_picture(picture)[None], mean, std).double())
+        vit(normalized(vit, unpack_picture(picture)))
     return maps[layer][0, head, query]
 
 
-def check_index(config: Mapping, name: str, value: int) -> None:
-    tokens = math.prod(patch_grid(config["image_size"], config["patch_size"]))
-    tokens += config["pool"] == "cls"
+def check_index(config: Mapping, name: str, value: int) -> int:
+    tokens = patch_count(config) + (config["pool"] == "cls")
     count = {"layer": config["depth"], "head": config["heads"]}.get(name, tokens)
-    if value not in range(count):
-        raise ValueError(f"{name} is one of 0 to {count - 1}, got {value!r}")
+    return check_number(name, value, count)

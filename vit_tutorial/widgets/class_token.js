@@ -12,8 +12,8 @@ import {
   picture,
   within,
 } from "./card.js";
-import { ViT, softmax } from "./vit.js";
-import { fromBase64 } from "./weights.js";
+import { classNames, probabilities, unpackPictures } from "./looking.js";
+import { ViT } from "./vit.js";
 
 const STATE = ["picture", "pooling", "layer"];
 const MODELS = ["cls_vit", "mean_vit", "pictures"];
@@ -44,15 +44,12 @@ function render({ model, el }) {
     ({ grid } = vits.cls);
     patches = grid[0] * grid[1];
     depth = vits.cls.config.depth;
-    classes =
-      vits.cls.config.class_names ??
-      Array.from({ length: vits.cls.config.num_classes }, (_, i) => `class ${i}`);
+    classes = classNames(vits.cls.config);
     if (vits.mean.config.depth !== depth) throw new Error("the two models differ in depth");
-    pictures = model.get("pictures").map((each) => ({ ...each, bytes: fromBase64(each.pixels) }));
+    pictures = unpackPictures(model.get("pictures"));
     runs = pictures.map(({ bytes, name }) => {
       const made = { cls: vits.cls.forward(bytes), mean: vits.mean.forward(bytes) };
-      const shares = (pooling) =>
-        made[pooling].predictions.map((logits) => softmax(Float64Array.from(logits)));
+      const shares = (pooling) => made[pooling].predictions.map(probabilities);
       const taken = made.cls.layers.map(({ attention }) => taking(attention, patches + 1));
       return { name, taken, cls: shares("cls"), mean: shares("mean") };
     });

@@ -9,10 +9,10 @@ from einops import rearrange
 from torch import Tensor
 
 from vit_tutorial.attention_maps import layer_predictions, record_attention
-from vit_tutorial.data import normalize
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
+from vit_tutorial.widgets.looking import check_number, class_name, normalized
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.still import attention_pixels, drawing, panel, picture_pixels
 
@@ -74,10 +74,11 @@ class ClassToken(Figure):
     @traitlets.validate("picture", "layer")
     def _fits(self, proposal):
         name, value = proposal["trait"].name, proposal["value"]
-        last = len(self.pictures) - 1 if name == "picture" else self.cls_vit["config"]["depth"]
-        if value not in range(last + 1):
-            raise ValueError(f"{name} is one of 0 to {last}, got {value!r}")
-        return value
+        return check_number(
+            name,
+            value,
+            {"picture": len(self.pictures), "layer": self.cls_vit["config"]["depth"] + 1}[name],
+        )
 
     @traitlets.validate("pooling")
     def _is_a_way(self, proposal):
@@ -115,9 +116,8 @@ class ClassToken(Figure):
         return svg, words
 
     def said(self, shares: Tensor) -> str:
-        config, best = self.cls_vit["config"], shares.argmax().item()
-        names = config.get("class_names") or [f"class {i}" for i in range(config["num_classes"])]
-        return f"{names[best]} ({shares[best]:.0%})"
+        best = shares.argmax().item()
+        return f"{class_name(self.cls_vit['config'], best)} ({shares[best]:.0%})"
 
 
 def read(payload: Mapping, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,10 +126,8 @@ def read(payload: Mapping, image: Tensor) -> tuple[Tensor, Tensor]:
     Returns (depth, tokens), the mean over the heads, and (depth + 1, classes), shares.
     """
     vit = unpack(payload).double()
-    config, channels = vit.config, vit.config["channels"]
-    mean, std = config.get("mean", [0.0] * channels), config.get("std", [1.0] * channels)
     with torch.no_grad(), record_attention(vit) as maps:
-        logits = layer_predictions(vit, normalize(image[None], mean, std).double())
+        logits = layer_predictions(vit, normalized(vit, image))
     return torch.stack([each[0, :, 0].mean(dim=0) for each in maps]), logits[:, 0].softmax(dim=-1)
 
 

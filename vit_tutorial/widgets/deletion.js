@@ -12,15 +12,8 @@ import {
   svg,
   within,
 } from "./card.js";
-import {
-  classNames,
-  paint,
-  probabilities,
-  rollout,
-  rowOf,
-  strongest,
-  unpackPictures,
-} from "./maps.js";
+import { classNames, probabilities, unpackPictures } from "./looking.js";
+import { paint, rollout, rowOf, strongest } from "./maps.js";
 import { ViT } from "./vit.js";
 
 const STATE = ["picture", "method", "fraction"];
@@ -154,8 +147,8 @@ function render({ model, el }) {
   // A picture's test: what the model answers, four scores for each patch, and curves to be filled.
   function at(index = model.get("picture")) {
     if (tests.has(index)) return tests.get(index);
-    const { shape, pixels } = pictures[index];
-    const { logits, layers } = vit.forward(pixels);
+    const { shape, bytes } = pictures[index];
+    const { logits, layers } = vit.forward(bytes);
     const { heads } = vit.config;
     const last = new Float64Array(count);
     for (let head = 0; head < heads; head++) {
@@ -166,7 +159,7 @@ function render({ model, el }) {
     const scores = {
       "last layer": last,
       rollout: rollout(layers, heads, count + 1).subarray(1),
-      contrast: contrast(shape, pixels, vit.patchSize),
+      contrast: contrast(shape, bytes, vit.patchSize),
       "at random": Float64Array.from({ length: count }, random),
     };
     const before = probabilities(logits);
@@ -189,7 +182,7 @@ function render({ model, el }) {
     const known = test.left[method];
     if (!known[gone]) {
       const keep = test.order[method].slice(gone);
-      const answered = probabilities(vit.forward(pictures[test.index].pixels, { keep }).logits);
+      const answered = probabilities(vit.forward(pictures[test.index].bytes, { keep }).logits);
       if (keep.length) known[gone] = answered;
       else for (const each of METHODS) test.left[each][gone] = answered; // in any order
     }
@@ -265,10 +258,10 @@ function render({ model, el }) {
     const gone = Math.round(fraction * count);
     const test = at(index);
     const now = left(test, method, gone);
-    const { shape, pixels, name } = pictures[index];
+    const { shape, bytes, name } = pictures[index];
     const { order, rank, before, first } = test;
     if (parts.index !== index) {
-      parts.patches.el.firstChild.replaceWith(picture(shape, pixels));
+      parts.patches.el.firstChild.replaceWith(picture(shape, bytes));
       parts.choice.selectedIndex = parts.index = index;
       parts.asked.textContent = `up: probability of ${classes[first]}; across: patches removed`;
       searching = false; // this picture comes first
@@ -397,12 +390,12 @@ function render({ model, el }) {
 
   // Ask before anything is shown: of which order the reader expects the most.
   function guess() {
-    const { shape, pixels } = pictures[model.get("picture")];
+    const { shape, bytes } = pictures[model.get("picture")];
     card.guess(
       element(
         "span",
         { class: "vt-guess-picture" },
-        picture(shape, pixels),
+        picture(shape, bytes),
         "Patches of this picture are removed, the most important first. Which order takes the " +
           "model’s answer away the fastest?",
       ),

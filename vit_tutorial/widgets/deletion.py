@@ -170,7 +170,7 @@ def ranked(scores: Tensor) -> Tensor:
 @torch.no_grad()
 def left_over(vit: ViT, picture: Mapping, orders: Tensor, answer: int) -> Tensor:
     """Remove patches in several orders: the answer's probability, (orders, STEPS + 1)."""
-    tokens = vit.embed(normalized(vit, picture))
+    tokens = vit.embed(normalized(vit, unpack_picture(picture)))
     cls, patches = tokens[:, :1], tokens[:, 1:]
     count, left = patches.shape[1], []
     for step in range(STEPS + 1):

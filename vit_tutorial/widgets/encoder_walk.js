@@ -14,8 +14,8 @@ import {
   svg,
   within,
 } from "./card.js";
-import { ViT, softmax } from "./vit.js";
-import { fromBase64 } from "./weights.js";
+import { classNames, probabilities, unpackPictures } from "./looking.js";
+import { ViT } from "./vit.js";
 
 const STATE = ["picture", "token", "stage"];
 
@@ -46,13 +46,11 @@ function render({ model, el }) {
   // Everything that the model and the pictures decide, made anew when those change.
   function build() {
     vit = new ViT(model.get("vit"));
-    pictures = model.get("pictures").map((each) => ({ ...each, bytes: fromBase64(each.pixels) }));
+    pictures = unpackPictures(model.get("pictures"));
     prefix = vit.numPrefix;
     tokens = prefix + vit.grid[0] * vit.grid[1];
     stages = stagesOf(vit.config.depth);
-    classes =
-      vit.config.class_names ??
-      Array.from({ length: vit.config.num_classes }, (_, i) => `class ${i}`);
+    classes = classNames(vit.config);
     walked = run = null;
 
     const go = (place) => change({ token: prefix + place });
@@ -187,7 +185,7 @@ function render({ model, el }) {
 
   // What the head answers when it is given the stream after so many steps.
   function readAfter(done) {
-    return softmax(Float64Array.from(vit.classify(run.streams[done])));
+    return probabilities(vit.classify(run.streams[done]));
   }
 
   // A stage for one token: strips of numbers, in words what happens, and the sum of all so far.

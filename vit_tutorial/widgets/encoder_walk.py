@@ -6,11 +6,11 @@ import torch
 import traitlets
 from torch import Tensor
 
-from vit_tutorial.data import normalize
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.plots import ACCENT, BLUE, INK
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
+from vit_tutorial.widgets.looking import check_number, normalized, patch_count
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
@@ -62,15 +62,12 @@ class EncoderWalk(Figure):
     def _fits(self, proposal):
         name, value = proposal["trait"].name, proposal["value"]
         config = self.vit["config"]
-        rows, columns = patch_grid(config["image_size"], config["patch_size"])
         count = {
             "picture": len(self.pictures),
-            "token": rows * columns + (config["pool"] == "cls"),
+            "token": patch_count(config) + (config["pool"] == "cls"),
             "stage": 4 + 6 * config["depth"],
         }[name]
-        if value not in range(count):
-            raise ValueError(f"{name} is one of 0 to {count - 1}, got {value!r}")
-        return value
+        return check_number(name, value, count)
 
     def still(self) -> tuple[str, str]:
         config, shown = self.vit["config"], self.pictures[self.picture]
@@ -103,10 +100,8 @@ def walk(payload: Mapping, image: Tensor, token: int) -> tuple[list[float], list
     steps add.
     """
     vit = unpack(payload).double()
-    config, channels = vit.config, vit.config["channels"]
-    mean, std = config.get("mean", [0.0] * channels), config.get("std", [1.0] * channels)
     with torch.no_grad():
-        stream = vit.embed(normalize(image[None], mean, std).double())
+        stream = vit.embed(normalized(vit, image))
         lengths, added = [stream[0, token].norm().item()], []
         for layer in vit.transformer.layers:
             for step in layer:

@@ -1,6 +1,6 @@
 // How few patches still convince the model? A search, one patch after the other.
 
-import { probabilities } from "./maps.js";
+import { probabilities } from "./looking.js";
 
 // Begin with none and add, each time, the patch that raises the class most, until the model is more
 // certain of it than not, or `most` patches are in. Returns the places, in the order of the search.

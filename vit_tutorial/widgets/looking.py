@@ -1,4 +1,4 @@
-"""What the figures about attention maps share in Python: their pictures, and what a page sees."""
+"""What figures whose model looks at a picture share: the picture, and what the page answers."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from vit_tutorial.attention_maps import record_attention, switch_off_heads
+from vit_tutorial.attention_maps import change_temperature, record_attention, switch_off_heads
+from vit_tutorial.cnn import CNN
 from vit_tutorial.data import normalize
-from vit_tutorial.patches import pair, patch_grid
+from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.plots import INK
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import pack_pictures, unpack_picture
+from vit_tutorial.widgets.shuffle import shuffled
 
 
 def pack_fitting(
@@ -39,11 +41,11 @@ def check_number(name: str, value: int, count: int) -> int:
     return value
 
 
-def normalized(vit: ViT, picture: Mapping) -> Tensor:
-    """Read a picture from a trait as the page's model reads it: (1, c, H, W), double precision."""
-    channels = vit.config["channels"]
-    mean, std = vit.config.get("mean", [0.0] * channels), vit.config.get("std", [1.0] * channels)
-    return normalize(unpack_picture(picture)[None], mean, std).double()
+def normalized(model: ViT | CNN, image: Tensor) -> Tensor:
+    """Read a picture, uint8 (c, H, W), as the page's model does: (1, c, H, W), double precision."""
+    config, channels = model.config, model.config["channels"]
+    mean, std = config.get("mean", [0.0] * channels), config.get("std", [1.0] * channels)
+    return normalize(image[None], mean, std).double()
 
 
 @torch.no_grad()
@@ -54,16 +56,60 @@ def look(
     off: dict[int, list[int]] = {}
     for layer, head in heads_off:
         off.setdefault(layer, []).append(head)
-    tokens = vit.embed(normalized(vit, picture))
+    tokens = vit.embed(normalized(vit, unpack_picture(picture)))
     kept = [*range(vit.num_prefix), *(vit.num_prefix + place for place in keep)]
     with record_attention(vit) as maps, switch_off_heads(vit, off):
         logits = vit.classify(vit.transformer(tokens[:, kept]))
     return logits[0].softmax(dim=0), maps
 
 
+@torch.no_grad()
+def predict(
+    vit: ViT,
+    image: Tensor,
+    *,
+    dropped: Iterable[int] = (),
+    seed: int = 0,
+    positions: bool = True,
+    temperature: float = 1.0,
+    heads_off: Iterable[Sequence[int]] = (),
+) -> Tensor:
+    """Answer as the page does, before the first layer and after each: (depth + 1, classes).
+
+    vit: in double precision. image: uint8 (c, H, W). The rest: see `Playground`.
+    """
+    x = normalized(vit, image)
+    order = shuffled(patch_count(vit.config), seed)
+    patch_size = vit.config["patch_size"]
+    x = unpatchify(patchify(x, patch_size)[:, order], vit.grid, patch_size)
+    tokens = vit.embed(x)
+    if not positions and vit.position == "learned":
+        tokens = tokens - vit.pos_embedding
+    elif not positions and vit.position != "none":
+        tokens[:, vit.num_prefix :] -= vit.patch_positions()
+    gone = set(dropped)
+    keep = [vit.num_prefix + place for place, patch in enumerate(order) if patch not in gone]
+    tokens = tokens[:, [*range(vit.num_prefix), *keep]]
+    off: dict[int, list[int]] = {}
+    for layer, head in heads_off:
+        off.setdefault(layer, []).append(head)
+    answers = [vit.classify(tokens)]
+    with change_temperature(vit, temperature), switch_off_heads(vit, off):
+        for attention, feed_forward in vit.transformer.layers:
+            tokens = attention(tokens) + tokens  # eq. 2
+            tokens = feed_forward(tokens) + tokens  # eq. 3
+            answers.append(vit.classify(tokens))
+    return torch.cat(answers).softmax(dim=1)
+
+
 def class_name(config: Mapping, index: int) -> str:
     names = config.get("class_names")
     return str(names[index]) if names else f"class {index + 1}"
+
+
+def best_answer(config: Mapping, shares: Tensor) -> str:
+    """Say what a model takes a picture for: "Sneaker 83%"."""
+    return f"{class_name(config, shares.argmax().item())} {shares.max():.0%}"
 
 
 def patch_count(config: Mapping) -> int:

@@ -1,8 +1,6 @@
 // What the figures about attention maps share: colours as pixels, answers, and what maps sum up to.
 
 import { answers, cividis } from "./card.js";
-import { softmax } from "./vit.js";
-import { fromBase64 } from "./weights.js";
 
 const COLOURS = Array.from({ length: 256 }, (_, i) =>
   cividis(i / 255)
@@ -22,19 +20,6 @@ export function paint(canvas, shares, highest) {
     image.data[4 * place + 3] = 255;
   });
   context.putImageData(image, 0, 0);
-}
-
-// The pictures of a trait, decoded: { shape, pixels, name } each.
-export function unpackPictures(packed) {
-  return packed.map(({ shape, pixels, name }) => ({ shape, pixels: fromBase64(pixels), name }));
-}
-
-export function probabilities(logits) {
-  return [...softmax(Float64Array.from(logits))];
-}
-
-export function classNames({ class_names, num_classes }) {
-  return class_names ?? Array.from({ length: num_classes }, (_, i) => `class ${i + 1}`);
 }
 
 // The answers of a model, the ten that matter most where it knows more.

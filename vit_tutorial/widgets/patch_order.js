@@ -12,8 +12,8 @@ import {
   shuffled,
   within,
 } from "./card.js";
-import { ViT, softmax } from "./vit.js";
-import { fromBase64 } from "./weights.js";
+import { classNames, probabilities, unpackPictures } from "./looking.js";
+import { ViT } from "./vit.js";
 
 const STATE = ["picture", "seed", "positions"];
 const MODELS = ["with_positions", "without"];
@@ -38,14 +38,9 @@ function render({ model, el }) {
   // Everything that the models and the pictures decide, made anew when those change.
   function build() {
     vits = MODELS.map((name) => new ViT(model.get(name)));
-    pictures = model.get("pictures").map(({ shape, pixels, name }) => ({
-      shape,
-      name,
-      bytes: fromBase64(pixels),
-    }));
+    pictures = unpackPictures(model.get("pictures"));
     const { config, grid } = vits[0];
-    names =
-      config.class_names ?? Array.from({ length: config.num_classes }, (_, i) => `class ${i + 1}`);
+    names = classNames(config);
     n = grid[0] * grid[1];
     columns = grid[1];
     inOrder = new Map();
@@ -93,7 +88,7 @@ function render({ model, el }) {
   // What a model makes of a picture in an order.
   function read(vit, bytes, seed, positions) {
     const { logits } = vit.forward(bytes, { order: shuffled(n, seed), positions });
-    return { logits, shares: Array.from(softmax(Float64Array.from(logits))) };
+    return { logits, shares: probabilities(logits) };
   }
 
   function readBoth(which, seed, positions) {

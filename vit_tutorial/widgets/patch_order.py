@@ -1,15 +1,14 @@
 """What the order of the patches means to a model with positions and to one without (chapter 4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import torch
 import traitlets
 from torch import Tensor
 
-from vit_tutorial.data import normalize
 from vit_tutorial.patches import patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
+from vit_tutorial.widgets.looking import best_answer, check_number, predict
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.shuffle import SEEDS, shuffled
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
@@ -89,9 +88,7 @@ class PatchOrder(Figure):
     def _fits(self, proposal):
         name, value = proposal["trait"].name, proposal["value"]
         count = SEEDS if name == "seed" else len(self.pictures)
-        if value not in range(count):
-            raise ValueError(f"{name} is one of 0 to {count - 1}, got {value!r}")
-        return value
+        return check_number(name, value, count)
 
     def still(self) -> tuple[str, str]:
         config = self.with_positions["config"]
@@ -108,8 +105,13 @@ class PatchOrder(Figure):
         )
         says = []
         for payload in (self.with_positions, self.without):
-            positions = self.positions or payload["config"]["position"] == "none"
-            before, after = (answer(payload, x, positions) for x in (image, moved))
+            vit = unpack(payload).double()
+            before, after = (
+                best_answer(
+                    vit.config, predict(vit, image, seed=seed, positions=self.positions)[-1]
+                )
+                for seed in (0, self.seed)
+            )
             says.append(f"{after} (as it is: {before})")
         off = "" if self.positions else ", its positions switched off,"
         words = (
@@ -118,26 +120,3 @@ class PatchOrder(Figure):
             f"positions{off} answers {says[0]}, the one trained without {says[1]}."
         )
         return svg, words
-
-
-def answer(payload: Mapping, image: Tensor, positions: bool) -> str:
-    """Say what a page's model answers to a picture, uint8 (c, H, W): a class and its share."""
-    vit = unpack(payload).double()
-    config, channels = vit.config, vit.config["channels"]
-    mean, std = config.get("mean", [0.0] * channels), config.get("std", [1.0] * channels)
-    with torch.no_grad():
-        if not positions:
-            for name, parameter in vit.named_parameters():
-                if name.startswith("pos_"):
-                    parameter.zero_()
-            for name, buffer in vit.named_buffers():
-                if name.startswith("pos_"):
-                    buffer.zero_()
-        shares = vit(normalize(image[None], mean, std).double())[0].softmax(dim=0)
-    best = shares.argmax().item()
-    return f"{class_names(config)[best]} {shares[best]:.0%}"
-
-
-def class_names(config: Mapping) -> list[str]:
-    numbered = [f"class {i + 1}" for i in range(config["num_classes"])]
-    return list(config.get("class_names", numbered))

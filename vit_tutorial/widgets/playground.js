@@ -18,7 +18,8 @@ import { Challenge } from "./challenge.js";
 import { Pad } from "./drawing.js";
 import { fewestPatches } from "./fewest_patches.js";
 import { HeadMaps } from "./head_maps.js";
-import { classNames, probabilities, strongest } from "./maps.js";
+import { classNames, probabilities, unpackPictures } from "./looking.js";
+import { strongest } from "./maps.js";
 import {
   OWN,
   STATE,
@@ -29,7 +30,6 @@ import {
   toggled,
 } from "./playground_state.js";
 import { ViT } from "./vit.js";
-import { fromBase64 } from "./weights.js";
 
 const LARGEST_IN_LINK = 4096; // bytes of a picture of one's own: more makes no address
 
@@ -64,12 +64,7 @@ function render({ model, el }) {
     vit = new ViT(model.get("vit"));
     small = model.get("small");
     patches = vit.grid[0] * vit.grid[1];
-    pictures = model.get("pictures").map(({ shape, pixels, name, label }) => ({
-      shape,
-      bytes: fromBase64(pixels),
-      name,
-      label,
-    }));
+    pictures = unpackPictures(model.get("pictures"));
     names = classNames(vit.config);
     passes = new Map();
     parts = { ...pictureParts(), answers: element("div"), layers: element("div") };

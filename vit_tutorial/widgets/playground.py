@@ -5,11 +5,9 @@ from base64 import b64decode, b64encode
 from binascii import Error as DamagedError
 from collections.abc import Iterable, Mapping, Sequence
 
-import torch
 import traitlets
 from torch import Tensor
 
-from vit_tutorial.attention_maps import change_temperature, switch_off_heads
 from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.plots import BLUE, INK
 from vit_tutorial.vit import ViT
@@ -18,9 +16,9 @@ from vit_tutorial.widgets.looking import (
     check_number,
     class_name,
     hatching,
-    normalized,
     pack_fitting,
     patch_count,
+    predict,
 )
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.shuffle import SEEDS, shuffled
@@ -187,7 +185,7 @@ class Playground(Figure):
             return drawing(420, 226, *parts), f"{words}. What is it?"
         shares = predict(
             unpack(self.vit).double(),
-            self.shown(),
+            unpack_picture(self.shown()),
             dropped=self.dropped,
             seed=self.seed,
             positions=self.positions,
@@ -200,45 +198,6 @@ class Playground(Figure):
         best = shares.argmax().item()
         words += f". The model answers {class_name(config, best)}, {shares[best]:.0%}."
         return drawing(420, 226, *parts), words
-
-
-@torch.no_grad()
-def predict(
-    vit: ViT,
-    picture: Mapping,
-    *,
-    dropped: Iterable[int] = (),
-    seed: int = 0,
-    positions: bool = True,
-    temperature: float = 1.0,
-    heads_off: Iterable[Sequence[int]] = (),
-) -> Tensor:
-    """Answer as the page does, before the first layer and after each: (depth + 1, classes).
-
-    vit: in double precision. picture: as `pack_picture` packs it. The rest: see `Playground`.
-    """
-    x = normalized(vit, picture)
-    order = shuffled(patch_count(vit.config), seed)
-    patch_size = vit.config["patch_size"]
-    x = unpatchify(patchify(x, patch_size)[:, order], vit.grid, patch_size)
-    tokens = vit.embed(x)
-    if not positions and vit.position == "learned":
-        tokens = tokens - vit.pos_embedding
-    elif not positions and vit.position != "none":
-        tokens[:, vit.num_prefix :] -= vit.patch_positions()
-    gone = set(dropped)
-    keep = [vit.num_prefix + place for place, patch in enumerate(order) if patch not in gone]
-    tokens = tokens[:, [*range(vit.num_prefix), *keep]]
-    off: dict[int, list[int]] = {}
-    for layer, head in heads_off:
-        off.setdefault(layer, []).append(head)
-    answers = [vit.classify(tokens)]
-    with change_temperature(vit, temperature), switch_off_heads(vit, off):
-        for attention, feed_forward in vit.transformer.layers:
-            tokens = attention(tokens) + tokens  # eq. 2
-            tokens = feed_forward(tokens) + tokens  # eq. 3
-            answers.append(vit.classify(tokens))
-    return torch.cat(answers).softmax(dim=1)
 
 
 def bars(config: Mapping, shares: Tensor, x: int) -> str:

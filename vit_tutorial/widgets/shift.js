@@ -3,8 +3,8 @@
 
 import { Card, answers, element, percent, picture, shuffled, within } from "./card.js";
 import { CNN } from "./cnn.js";
-import { ViT, softmax } from "./vit.js";
-import { fromBase64 } from "./weights.js";
+import { classNames, probabilities, unpackPictures } from "./looking.js";
+import { ViT } from "./vit.js";
 
 const STATE = ["picture", "right", "down", "seed", "size"];
 const MODELS = ["vit_few", "cnn_few", "vit_many", "cnn_many"];
@@ -29,8 +29,8 @@ function render({ model, el }) {
       [new ViT(vitMany), new CNN(cnnMany)],
     ];
     const { config } = pairs[0][0];
-    names = config.class_names ?? Array.from({ length: config.num_classes }, (_, i) => `class ${i}`);
-    pictures = model.get("pictures").map((each) => ({ ...each, bytes: fromBase64(each.pixels) }));
+    names = classNames(config);
+    pictures = unpackPictures(model.get("pictures"));
     known = new Map();
     [surprises, surprised] = [[], 0];
 
@@ -92,8 +92,8 @@ function render({ model, el }) {
       const [vit, cnn] = pairs[size];
       const { shape, bytes } = pictures[index];
       const pixels = rearranged(moved(bytes, shape, right, down), shape, vit, seed);
-      const shares = [vit.forward(pixels).logits, cnn.forward(pixels, shape).logits].map(
-        (logits) => [...softmax(Float64Array.from(logits))],
+      const shares = [vit.forward(pixels), cnn.forward(pixels, shape)].map(({ logits }) =>
+        probabilities(logits),
       );
       known.set(key, { pixels, shares });
     }

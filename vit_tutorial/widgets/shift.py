@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 import traitlets
 from torch import Tensor
 
 from vit_tutorial import augment
 from vit_tutorial.cnn import CNN
-from vit_tutorial.data import normalize
 from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
+from vit_tutorial.widgets.looking import best_answer, normalized
 from vit_tutorial.widgets.packing import page_cnn, page_vit, unpack
 from vit_tutorial.widgets.shuffle import shuffled
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
@@ -84,7 +83,7 @@ class Shift(Figure):
         check_models(packed, pictures)
         state = {"picture": picture, "right": right, "down": down, "seed": seed, "size": size}
         for name, value in state.items():
-            check_number(name, value, len(pictures))
+            check_state(name, value, len(pictures))
         super().__init__(
             **dict(zip(MODELS, packed, strict=True)),
             sizes=list(models),
@@ -96,7 +95,7 @@ class Shift(Figure):
 
     @traitlets.validate("picture", "right", "down", "seed", "size")
     def _fits(self, proposal):
-        check_number(proposal["trait"].name, proposal["value"], len(self.pictures))
+        check_state(proposal["trait"].name, proposal["value"], len(self.pictures))
         return proposal["value"]
 
     def still(self) -> tuple[str, str]:
@@ -115,7 +114,7 @@ class Shift(Figure):
         said = []
         for kind in ("vit", "cnn"):
             payload = getattr(self, f"{kind}_{('few', 'many')[self.size]}")
-            before, after = (best(payload, pixels) for pixels in (image, moved))
+            before, after = (answer(payload, pixels) for pixels in (image, moved))
             said.append(f"the {kind.upper().replace('VIT', 'ViT')} says {after} (before: {before})")
         words = (
             f"{picture['name']}: the picture, and the same {what}. Trained on "
@@ -141,36 +140,28 @@ def where(right: int, down: int, seed: int) -> str:
 
 
 @torch.no_grad()
-def best(payload: Mapping, image: Tensor) -> str:
-    """Say what a model of the page takes a picture for: "Sneaker 83%"."""
+def answer(payload: Mapping, image: Tensor) -> str:
+    """Say what a model of the page takes a picture for, uint8 (c, H, W)."""
     model = unpack(payload).double()
-    config, channels = model.config, model.config["channels"]
-    mean, std = config.get("mean", [0.0] * channels), config.get("std", [1.0] * channels)
-    shares = F.softmax(model(normalize(image[None], mean, std).double())[0], dim=0)
-    names = config.get("class_names", [f"class {i}" for i in range(len(shares))])
-    return f"{names[shares.argmax()]} {shares.max():.0%}"
+    return best_answer(model.config, model(normalized(model, image))[0].softmax(dim=0))
 
 
 def check_models(packed: Sequence[Mapping], pictures: Sequence[Mapping]) -> None:
     configs = [payload["config"] for payload in packed]
     vit, _, other, _ = configs
     for name in ("image_size", "patch_size"):
-        if pair_of(vit[name]) != pair_of(other[name]):
+        if pair(vit[name]) != pair(other[name]):
             raise ValueError(f"both ViTs need one {name}, got {vit[name]} and {other[name]}")
     for name in ("num_classes", "channels", "class_names"):
         found = [config.get(name) for config in configs]
         if any(each != found[0] for each in found):
             raise ValueError(f"all four models need the same {name}, got {found}")
-    expected = [vit["channels"], *pair_of(vit["image_size"])]
+    expected = [vit["channels"], *pair(vit["image_size"])]
     if pictures[0]["shape"] != expected:
         raise ValueError(
             f"these models read pictures of shape {tuple(expected)}, got "
             f"{tuple(pictures[0]['shape'])}"
         )
-
-
-def pair_of(size) -> tuple[int, int]:
-    return pair(tuple(size) if isinstance(size, list) else size)
 
 
 def pack_records(records: Mapping, sizes: Sequence[int]) -> list[dict]:
@@ -197,7 +188,7 @@ def pack_record(records: Sequence[Mapping]) -> dict:
     }
 
 
-def check_number(name: str, value: int, pictures: int) -> None:
+def check_state(name: str, value: int, pictures: int) -> None:
     low, high = {
         "picture": (0, pictures - 1),
         "size": (0, 1),

@@ -12,15 +12,8 @@ import {
   picture,
   within,
 } from "./card.js";
-import {
-  classNames,
-  heard,
-  paint,
-  probabilities,
-  rowOf,
-  strongest,
-  unpackPictures,
-} from "./maps.js";
+import { classNames, probabilities, unpackPictures } from "./looking.js";
+import { heard, paint, rowOf, strongest } from "./maps.js";
 import { ViT } from "./vit.js";
 
 const STATE = ["picture", "layer", "head", "query", "dropped", "heads_off"];
@@ -208,9 +201,9 @@ function render({ model, el }) {
     const [index, , , , dropped, off] = STATE.map((name) => model.get(name));
     const key = JSON.stringify([index, dropped, off]);
     if (seen.key === key) return false;
-    const { pixels } = pictures[index];
+    const { bytes } = pictures[index];
     const pass = (changes) => {
-      const { predictions, layers, places } = vit.forward(pixels, changes);
+      const { predictions, layers, places } = vit.forward(bytes, changes);
       return { answers: predictions.map(probabilities), layers, places };
     };
     if (!whole.has(index)) whole.set(index, pass({}));
@@ -416,9 +409,9 @@ function render({ model, el }) {
 
   // The picture, and what the model makes of it.
   function answer(index) {
-    const { shape, pixels } = pictures[index];
+    const { shape, bytes } = pictures[index];
     if (parts.index !== index) {
-      const canvas = picture(shape, pixels);
+      const canvas = picture(shape, bytes);
       parts.asks.el.firstChild.replaceWith(canvas);
       parts.choice.selectedIndex = parts.index = index;
     }
@@ -452,8 +445,8 @@ function render({ model, el }) {
   // Of each picture the map that hears the fewest tokens, the narrowest of all first.
   function surprise() {
     if (!surprises) {
-      surprises = pictures.map(({ pixels }, index) => {
-        const { layers, tokens } = vit.forward(pixels);
+      surprises = pictures.map(({ bytes }, index) => {
+        const { layers, tokens } = vit.forward(bytes);
         const n = tokens.length / vit.config.dim;
         let best = { fewest: Infinity };
         layers.forEach(({ attention }, layer) => {
