@@ -101,18 +101,36 @@ def open_page(browser: Browser, base: str, name: str, rate: int) -> dict:
 FORWARD = """([payload, picture, repeats]) => {
     const vit = new $vit.ViT(payload);
     const pixels = $weights.fromBase64(picture);
-    const times = [];
-    for (let i = 0; i < repeats + 10; i++) {
+    const { depth, dim, heads, dim_head, mlp_dim } = payload.config;
+    const n = vit.numPrefix + vit.grid[0] * vit.grid[1];
+    const oneHead = [[n, n, dim_head], [n, dim_head, n]];
+    const oneLayer = [[n, 3 * heads * dim_head, dim], ...Array(heads).fill(oneHead).flat(),
+        [n, dim, heads * dim_head], [n, mlp_dim, dim], [n, dim, mlp_dim]];
+    const all = Array(depth).fill(oneLayer).flat().map(([rows, columns, length]) => [
+        new Float32Array(rows * length).fill(0.5), rows,
+        new Float32Array(columns * length).fill(0.5), columns,
+        length, new Float32Array(rows * columns)]);
+    const time = (work) => {
         const began = performance.now();
-        vit.forward(pixels);
-        if (i >= 10) times.push(performance.now() - began); // the first are compiled on the way
+        work();
+        return performance.now() - began;
+    };
+    const found = { pass: [], products: [] };
+    for (let i = 0; i < repeats + 10; i++) { // the first are compiled on the way
+        found.pass.push(time(() => vit.forward(pixels)));
+        found.products.push(time(() => all.forEach((each) => $vit.products(...each))));
     }
-    return times;
+    found.multiplications = all.reduce((sum, [, rows, , columns, length]) =>
+        sum + rows * columns * length, 0);
+    return found;
 }"""
 
 
-def forward_times(browser: Browser, rate: int, repeats: int) -> list[float]:
-    """Time the in-page ViT on one picture, in milliseconds."""
+def forward_times(browser: Browser, rate: int, repeats: int) -> dict:
+    """Time the in-page ViT on one picture, and its layers' matrix products alone, in turns.
+
+    Returns milliseconds, "pass" and "products", and the number of "multiplications" in the latter.
+    """
     page = throttled(browser, rate)
     script = join(["vit"]).replace("\nconst $", "\nglobalThis.$")
     page.add_script_tag(content="globalThis." + script.removeprefix("const "))
@@ -121,7 +139,7 @@ def forward_times(browser: Browser, rate: int, repeats: int) -> list[float]:
         FORWARD, [page_vit(load_pretrained("fashion")), picture["pixels"], repeats]
     )
     page.context.close()
-    return times
+    return times | {key: times[key][10:] for key in ("pass", "products")}
 
 
 # Frames are put off by hand, so that what a figure leaves for the next one counts as well.
@@ -189,9 +207,13 @@ def measure(browser: Browser, base: str, names: list[str], repeats: int) -> dict
                 times = redraw_times(browser, address, rate, repeats)
                 for figure, each in times.items():
                     found["redraws"].setdefault(f"{name.split('/')[-1]}: {figure}", {})[rate] = each
+        # Beside every page, so that one slow minute of the machine does not decide.
+        for rate in THROTTLES:
+            times = forward_times(browser, rate, max(repeats // len(names), 10))
+            known = found["passes"].setdefault(rate, times | {"pass": [], "products": []})
+            for key in ("pass", "products"):
+                known[key] += times[key]
         print(f"{name} measured", flush=True)
-    for rate in THROTTLES:
-        found["passes"][rate] = forward_times(browser, rate, repeats)
     return found
 
 
@@ -210,10 +232,15 @@ def tables(found: dict) -> str:
             times = page["first_figure"][rate]
             line += f"{statistics.median(times):15.2f}" if None not in times else f"{'–':>15}"
         lines.append(line)
-    lines += ["", "forward pass of the book's model: median ms, and the slowest of ten"]
+    lines += ["", "forward pass of the book's model      fastest    median ms    a slow one of ten"]
     for rate, times in found["passes"].items():
-        tenth = sorted(times)[int(0.9 * len(times))]
-        lines.append(f"  {rate}×: {statistics.median(times):.1f}   {tenth:.1f}")
+        millions = times["multiplications"] / 1e6
+        for what, key in (("", "pass"), (f", its {millions:.1f} M products alone", "products")):
+            ordered = sorted(times[key])
+            lines.append(
+                f"  {f'{rate}×{what}':34}{ordered[0]:9.1f}{statistics.median(ordered):13.1f}"
+                f"{ordered[int(0.9 * len(ordered))]:21.1f}"
+            )
     lines += ["", "hover to redraw                                  median ms      at 4×"]
     for figure, times in found["redraws"].items():
         if times[1]:
@@ -239,8 +266,8 @@ def goals_table(found: dict) -> str:
         "code": max(codes),
         "fashion": models.get("fashion", 0),
         "further": max((size for name, size in models.items() if name != "fashion"), default=0),
-        "pass 1": statistics.median(found["passes"][1]),
-        "pass 4": statistics.median(found["passes"][4]),
+        "pass 1": statistics.median(found["passes"][1]["pass"]),
+        "pass 4": statistics.median(found["passes"][4]["pass"]),
         "redraw 1": max(statistics.median(t[1]) for t in found["redraws"].values() if t[1]),
     }
     lines = [f"{'goal':52}{'':>10}  measured"]

@@ -445,7 +445,7 @@ def test_each_picture_s_patches_are_shuffled_in_their_own_order(tmp_path, monkey
 
 def test_the_logs_in_the_repository_are_whole_and_say_how_they_came_about():
     seeds = defaultdict(set)
-    for path in sorted(RUNS.glob("*/log.jsonl")):
+    for path in sorted(RUNS.rglob("log.jsonl")):
         name = path.parent.name
         arm, seed = re.fullmatch(r"(.+)-(\d+)", name).groups()
         text = path.read_text(encoding="utf8")

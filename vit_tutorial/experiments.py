@@ -38,7 +38,8 @@ from vit_tutorial.train import (
 from vit_tutorial.vit import ViT
 from vit_tutorial.weights import load_model
 
-RUNS = Path(__file__).parent / "runs"  # the logs that the chapters plot
+# The logs that the chapters plot. In another-cpu some of the runs again, from a second kind of CPU.
+RUNS = Path(__file__).parent / "runs"
 
 # 60,730 and 60,309 parameters.
 SMALL_VIT = GREY_PICTURES | {"dim": 48, "depth": 3, "heads": 3, "dim_head": 16, "mlp_dim": 96}
