@@ -74,6 +74,11 @@ def complaints(notebook) -> list[str]:
         if cell.source.rstrip().endswith(";"):
             found.append(f"{name}: ends with `;`, which nbval does not honour; assign to `_`")
         for output in cell.outputs:
+            if "needs_background" in output.get("metadata", {}):
+                found.append(
+                    f"{name}: JupyterLab would put a black or a white box behind the figure; "
+                    "call plots.use_style() before it is drawn"
+                )
             if output.output_type == "error":
                 found.append(f"{name}: ends in an error: {output.ename}")
             elif output.get("name") == "stderr":
@@ -129,6 +134,22 @@ def cell_ids(sources: list[str]) -> list[str]:
     return ids
 
 
+# What a tag folds on the page is folded in JupyterLab as well, which reads other keys.
+FOLDED = {
+    "hide-input": ["source_hidden"],
+    "hide-output": ["outputs_hidden"],
+    "hide-cell": ["source_hidden", "outputs_hidden"],
+    "remove-cell": ["source_hidden"],
+}
+
+
+def cell_metadata(cell) -> dict:
+    """Return what is kept of a cell's metadata, and what follows from its tags."""
+    kept = {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
+    folded = {key: True for tag in kept.get("tags", []) for key in FOLDED.get(tag, [])}
+    return kept | ({"jupyter": folded} if folded else {})
+
+
 def normalise(notebook) -> None:
     """Drop whatever differs from one run, machine or editor to the next."""
     notebook.metadata = nbformat.from_dict(
@@ -140,8 +161,7 @@ def normalise(notebook) -> None:
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for cell in notebook.cells:
         cell.source = cell.source.strip("\n")
-        kept = {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
-        cell.metadata = nbformat.from_dict(kept)
+        cell.metadata = nbformat.from_dict(cell_metadata(cell))
     for count, (_, cell) in enumerate(code_cells(notebook), start=1):
         cell.execution_count = count
         for output in cell.outputs:

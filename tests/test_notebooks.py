@@ -7,10 +7,13 @@ import ast
 import re
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import notebooks
+import numpy as np
 import pytest
 import yaml
 from nbval.plugin import find_comment_markers, find_metadata_tags
@@ -158,6 +161,51 @@ def test_output_that_readers_should_not_see_is_found(output, complaint):
     bad = notebook_of("setup()", "f()")
     bad.cells[1].outputs = [output]
     assert complaint in notebooks.complaints(bad)[0]
+
+
+def test_a_figure_that_gets_a_box_in_jupyterlab_is_found():
+    """JupyterLab paints a black one in its light theme where the metadata ask for it."""
+    figure = nbformat.v4.new_output(
+        "display_data", {"image/png": "iVBO"}, metadata={"needs_background": "dark"}
+    )
+    bad = notebook_of("setup()", "plot()", mystnb={"image": {"alt": "A line"}})
+    bad.cells[1].outputs = [figure]
+    (complaint,) = notebooks.complaints(bad)
+    assert "use_style" in complaint
+
+
+def test_a_figure_in_the_book_s_style_is_stored_without_a_box(tmp_path):
+    """Executed by a kernel: the image is transparent, and asks for no background."""
+    notebook = notebook_of(
+        "import matplotlib.pyplot as plt",
+        "from vit_tutorial import plots\nplots.use_style()",
+        "_ = plt.plot([1, 3, 2])",
+        "figure, ax = plt.subplots()\n_ = ax.plot([1, 3, 2])",
+    )
+    notebooks.execute(notebook, tmp_path)
+    for cell in notebook.cells[2:]:
+        (output,) = cell.outputs
+        assert "needs_background" not in output.metadata
+        (tmp_path / "figure.png").write_bytes(b64decode(output.data["image/png"]))
+        alpha = plt.imread(tmp_path / "figure.png")[..., 3]
+        assert alpha[0, 0] == 0  # outside the axes
+        assert np.median(alpha) == 0  # and inside
+
+
+@pytest.mark.parametrize(
+    ("tags", "folded"),
+    [
+        (["hide-input"], {"source_hidden"}),
+        (["hide-output"], {"outputs_hidden"}),
+        (["hide-cell"], {"source_hidden", "outputs_hidden"}),
+        (["remove-cell"], {"source_hidden"}),
+        ([], set()),
+    ],
+)
+def test_what_the_page_folds_is_folded_in_jupyterlab(tags, folded):
+    notebook = notebook_of("setup()", "f()", tags=tags, jupyter={"source_hidden": True})
+    notebooks.normalise(notebook)
+    assert notebook.cells[1].metadata.get("jupyter", {}) == dict.fromkeys(folded, True)
 
 
 def test_a_semicolon_that_should_hide_a_value_is_found():

@@ -9,12 +9,14 @@ import re
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
 from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib_inline.config import InlineBackend
 
 from vit_tutorial.experiments import column
 from vit_tutorial.patches import pair, patch_grid, patchify
@@ -54,6 +56,13 @@ def use_style() -> None:
             "image.interpolation": "nearest",
         }
     )
+    shell = get_ipython()
+    if shell is not None:
+        # For a figure without a background Jupyter guesses from the ink whether it needs a dark
+        # one, and paints a box behind it. So there the figure has one, which isn't stored.
+        plt.rcParams["figure.facecolor"] = "white"
+        backend = InlineBackend.instance(parent=shell)
+        backend.print_figure_kwargs = {**backend.print_figure_kwargs, "facecolor": "none"}
 
 
 def show_picture(ax: Axes, image, title: str = "") -> None:
