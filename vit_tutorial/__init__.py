@@ -13,6 +13,7 @@ from vit_tutorial.attention_maps import (
 from vit_tutorial.patches import patchify, unpatchify
 from vit_tutorial.positions import resize_pos_embedding, sincos_2d
 from vit_tutorial.pretrained import load_pretrained
+from vit_tutorial.saving import load_model, save_model
 from vit_tutorial.variants import create_vit
 from vit_tutorial.vit import Attention, FeedForward, PreNorm, Transformer, ViT
 from vit_tutorial.weights import (
@@ -20,8 +21,6 @@ from vit_tutorial.weights import (
     from_npz,
     from_timm,
     from_torchvision,
-    load_model,
-    save_model,
 )
 
 __all__ = [

@@ -25,6 +25,7 @@ from torch import Tensor
 from vit_tutorial.augment import shift
 from vit_tutorial.data import DATASETS
 from vit_tutorial.patches import patchify, unpatchify
+from vit_tutorial.saving import load_model
 from vit_tutorial.train import (
     GREY_PICTURES,
     Recipe,
@@ -36,7 +37,6 @@ from vit_tutorial.train import (
     write_log,
 )
 from vit_tutorial.vit import ViT
-from vit_tutorial.weights import load_model
 
 # The logs that the chapters plot. In another-cpu some of the runs again, from a second kind of CPU.
 RUNS = Path(__file__).parent / "runs"

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vit_tutorial.cnn import CNN
 from vit_tutorial.positions import resize_pos_embedding
+from vit_tutorial.saving import load_model
 from vit_tutorial.variants import create_vit
 from vit_tutorial.vit import ViT
 from vit_tutorial.weights import (
@@ -27,7 +28,6 @@ from vit_tutorial.weights import (
     from_npz,
     from_timm,
     from_torchvision,
-    load_model,
 )
 
 # Not imported from data.py, which is a command too: the package must not load it on its own.

@@ -32,8 +32,8 @@ from tqdm import tqdm
 
 from vit_tutorial.augment import random_erase, random_flip, random_shift
 from vit_tutorial.data import DATASETS, first_of_each_class, load_dataset, normalize
+from vit_tutorial.saving import ARCHITECTURES, save_model
 from vit_tutorial.vit import ViT
-from vit_tutorial.weights import ARCHITECTURES, save_model
 
 GREY_PICTURES = {
     "image_size": 28,
