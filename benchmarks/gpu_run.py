@@ -26,7 +26,8 @@ from training import leave_the_test_set
 
 from vit_tutorial import train
 from vit_tutorial.data import load_dataset
-from vit_tutorial.experiments import EXPERIMENTS, is_finished
+from vit_tutorial.experiments import EXPERIMENTS
+from vit_tutorial.records import is_finished
 
 HERE = Path(__file__).parent
 SEEDS = 3

@@ -1,7 +1,6 @@
 """The experiments: what each arm changes, sets that were interrupted, what is made of the logs."""
 
 import json
-import math
 import re
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from concurrent.futures import Future
 from dataclasses import asdict, replace
 from functools import cache
 
-import numpy as np
 import pytest
 import torch
 from conftest import randomise
@@ -22,11 +20,10 @@ from vit_tutorial.experiments import (
     ARMS,
     BASELINE,
     EXPERIMENTS,
-    RUNS,
     SMALL_CNN,
     SMALL_VIT,
-    STUDENT,
 )
+from vit_tutorial.records import RUNS, is_finished, read_runs
 from vit_tutorial.train import RECIPES, Recipe, load_pictures
 
 MODEL = {"image_size": 28, "patch_size": 7, "num_classes": 10, "channels": 1, "dim_head": 8}
@@ -159,9 +156,9 @@ def test_a_set_that_was_interrupted_goes_on(tmp_path):
         patch.setattr("vit_tutorial.train.write_log", stop)
         with pytest.raises(KeyboardInterrupt):
             experiments.run_arm("a", 2, TINY, tmp_path, "cpu", "command")
-    assert experiments.is_finished(tmp_path / "a-0")
-    assert not experiments.is_finished(half)
-    assert not experiments.is_finished(tmp_path / "a-3")
+    assert is_finished(tmp_path / "a-0")
+    assert not is_finished(half)
+    assert not is_finished(tmp_path / "a-3")
     before = [(path, path.stat().st_mtime_ns) for path in tmp_path.glob("a-[01]/*")]
     assert len(before) == 6
     for seed in range(3):
@@ -228,7 +225,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(in_this_process, tmp_pat
     assert len(out.splitlines()) == 4
     assert sorted(line[:6] for line in err.splitlines()) == ["bad-0:", "bad-1:"]
     assert "no longer a number" in err
-    assert experiments.is_finished(tmp_path / "other-1")
+    assert is_finished(tmp_path / "other-1")
 
 
 def test_all_arms_come_with_one_seed_before_the_next(in_this_process, tmp_path, monkeypatch):
@@ -274,7 +271,7 @@ def test_the_command_goes_on_where_a_kill_stopped_it(tmp_path):
         process.kill()
         process.communicate(timeout=60)
     assert process.returncode == -9
-    assert not experiments.is_finished(tmp_path / "mean-0")
+    assert not is_finished(tmp_path / "mean-0")
     before = [(path, path.stat().st_mtime_ns) for path in (tmp_path / "baseline-0").iterdir()]
     assert len(before) == 3
     done = subprocess.run(command, capture_output=True, text=True)
@@ -284,78 +281,10 @@ def test_the_command_goes_on_where_a_kill_stopped_it(tmp_path):
     assert second.startswith(f"{tmp_path}/mean-0: test accuracy ")
     after = [(path, path.stat().st_mtime_ns) for path in (tmp_path / "baseline-0").iterdir()]
     assert after == before
-    start = experiments.read_runs("mean", tmp_path)[0][0]
+    start = read_runs("mean", tmp_path)[0][0]
     assert start["command"] == "python -m vit_tutorial.experiments class_token --size quick"
     assert Recipe(**start["recipe"]) == experiments.sized(ARMS["mean"], "quick")
     assert load_model(tmp_path / "mean-0" / "model.safetensors").pool == "mean"
-
-
-# What is made of the logs
-
-
-def write_run(folder, *epochs, finished=True):
-    folder.mkdir(parents=True)
-    records = [{"event": "start", "seed": int(folder.name[-1])}]
-    records += [{"event": "epoch", "epoch": i + 1, "a": a} for i, a in enumerate(epochs)]
-    if finished:
-        records += [{"event": "test", "test_accuracy": 0.5}]
-    (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    return records
-
-
-def test_runs_are_read_in_the_order_of_their_seeds(tmp_path):
-    written = [write_run(tmp_path / f"mean-{seed}", seed, 2 * seed) for seed in range(3)]
-    write_run(tmp_path / "mean-3", 9, finished=False)
-    write_run(tmp_path / "meaner-0", 9)
-    runs = experiments.read_runs("mean", tmp_path)
-    assert runs == written
-    assert [experiments.column(run, "a") for run in runs] == [[0, 0], [1, 2], [2, 4]]
-
-
-def test_what_resumed_is_no_epoch():
-    run = [{"event": "epoch", "a": 1}, {"event": "resume"}, {"event": "epoch", "a": 3}]
-    assert experiments.column(run, "a") == [1, 3]
-
-
-def test_missing_runs_are_named_with_the_command_that_makes_them(tmp_path):
-    write_run(tmp_path / "mean-0", 1, finished=False)
-    with pytest.raises(
-        FileNotFoundError,
-        match=rf"no finished run of 'mean' in {tmp_path}: .*vit_tutorial\.experiments class_token$",
-    ):
-        experiments.read_runs("mean", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"experiments class_token or positions or recipe$"):
-        experiments.read_runs("baseline", tmp_path)
-    with pytest.raises(FileNotFoundError, match=f"'nonesuch'.*{' or '.join(EXPERIMENTS)}$"):
-        experiments.read_runs("nonesuch", tmp_path)
-
-
-def test_the_paired_difference_is_student_s():
-    """By hand: differences 1, 2, 6; mean 3, variance (4 + 1 + 9) / 2 = 7."""
-    mean, low, high = experiments.paired_difference([11, 22, 36], [10, 20, 30])
-    half = 4.303 * math.sqrt(7 / 3)
-    assert (mean, low, high) == pytest.approx((3, 3 - half, 3 + half))
-    assert experiments.paired_difference([1, 2], [1, 2]) == (0, 0, 0)
-    mean, low, high = experiments.paired_difference([0.0] * 10, [1.0, 3.0] * 5)
-    half = 2.262 * math.sqrt(10 / 9 / 10)
-    assert (mean, low, high) == pytest.approx((-2, -2 - half, -2 + half))
-
-
-@pytest.mark.parametrize("n", range(2, 11))
-def test_the_table_of_student_holds_95_percent(n):
-    """Integrate the density from -t to t."""
-    freedom = n - 1
-    t = torch.linspace(-STUDENT[n], STUDENT[n], 200_001, dtype=torch.float64)
-    scale = math.gamma((freedom + 1) / 2) / math.gamma(freedom / 2) / math.sqrt(freedom * math.pi)
-    density = scale * (1 + t**2 / freedom) ** (-(freedom + 1) / 2)
-    assert torch.trapezoid(density, t).item() == pytest.approx(0.95, abs=1e-4)
-
-
-@pytest.mark.parametrize(("a", "b"), [([1], [2]), ([1, 2], [1, 2, 3]), ([1] * 11, [2] * 11)])
-def test_numbers_that_cannot_be_paired_are_refused(a, b):
-    message = f"two to ten numbers, as many of each, got {len(a)} and {len(b)}"
-    with pytest.raises(ValueError, match=message):
-        experiments.paired_difference(a, b)
 
 
 # Robustness
@@ -482,33 +411,6 @@ def test_the_logs_in_the_repository_are_whole_and_say_how_they_came_about():
         assert found == set(range(len(found))), arm
         alone = {*RECIPES, *EXPERIMENTS["figures"]}  # compared with nothing
         assert len(found) >= 3 or arm in alone, f"{arm}: only the seeds {found}"
-
-
-def test_the_slope_is_that_of_a_straight_line_through_the_last_epochs():
-    accuracies = [0.1, 0.9, 0.5, 0.52, 0.55, 0.53, 0.6]
-    run = [{"event": "epoch", "validation_accuracy": a} for a in accuracies]
-    expected = 100 * np.polyfit(range(5), accuracies[-5:], 1)[0]
-    assert experiments.slope([{"event": "start"}, *run]) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "said"),
-    [
-        ([0.90, 0.91, 0.92], [0.80, 0.81, 0.83], "a ahead"),
-        ([0.80, 0.81, 0.83], [0.90, 0.91, 0.92], "b ahead"),
-        ([0.90, 0.80, 0.85], [0.85, 0.86, 0.84], "no difference seen"),
-    ],
-)
-def test_a_comparison_says_who_is_ahead_only_where_the_interval_does(capsys, a, b, said):
-    runs = {
-        name: [[{"event": "test", "test_accuracy": accuracy}] for accuracy in tests]
-        for name, tests in (("a", a), ("b", b))
-    }
-    low, high = experiments.compare(runs, "a", "b")
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].strip() == said
-    assert f"({low:+.2f} to {high:+.2f})" in lines[0]
-    assert (low > 0, high < 0) == (said == "a ahead", said == "b ahead")
 
 
 def test_of_the_figures_first_model_every_epoch_is_kept(tmp_path):

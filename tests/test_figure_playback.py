@@ -11,11 +11,16 @@ from figure_page import (
     assert_axe_finds_nothing,
     assert_nobody_is_left_out,
     assert_nothing_moves,
+    follow,
+    link_from,
+    reading,
     said,
+    soon,
 )
+from playwright.sync_api import expect
 
 from vit_tutorial.data import DATASETS
-from vit_tutorial.experiments import RUNS, read_log
+from vit_tutorial.records import RUNS, read_log
 from vit_tutorial.widgets import Playback
 from vit_tutorial.widgets.playback import pack_run
 
@@ -81,6 +86,7 @@ def started(page):
     return card
 
 
+@reading
 def shown(card):
     """The map, as its cells' names tell it."""
     cells = card.get_by_role("grid", name="Similarity with each position").get_by_role("gridcell")
@@ -88,6 +94,7 @@ def shown(card):
     return [float(re.search(r": ([+−]?[\d.]+)$", name)[1].replace("−", "-")) for name in names]
 
 
+@reading
 def bars(card):
     """What the bars say, class by class."""
     return dict(
@@ -201,7 +208,7 @@ def test_every_epoch_is_as_the_records_have_it(book):
             f"are right: most of class {most} ({max(shares):.0%}), fewest of {least} "
             f"({min(shares):.0%})."
         )
-    assert card.locator(".vt-answer-first .vt-answer-name").inner_text() == most
+    assert soon(card.locator(".vt-answer-first .vt-answer-name").inner_text) == most
 
 
 def test_the_table_has_every_number(book):
@@ -258,8 +265,8 @@ def test_by_mouse_and_two_figures_do_not_meet(book):
     second = started(page)
     first = page.locator(".vt-card").first
     first.get_by_role("button", name="most of its accuracy").click()
-    assert first.get_by_text("Your guess: most of its accuracy.").is_visible()
-    before = said(second), shown(second)
+    expect(first.get_by_text("Your guess: most of its accuracy.")).to_be_visible()
+    before = said(second).now, shown(second).now
     first.get_by_role("gridcell").nth(2).click()
     assert shown(first) == [value / 100 for value in PROGRESS[EPOCHS]["similarity"][2]]
     assert (said(second), shown(second)) == before
@@ -278,23 +285,23 @@ globalThis.tick = () => ticks.forEach((f) => f?.());
 def test_it_plays_when_asked_to_the_end_and_stops(book):
     page = book.open(playback(), before=CLOCK)
     card = started(page)
-    assert page.evaluate("ticks.size") == 0  # nothing plays by itself
-    slider, end = card.get_by_role("slider"), said(card)
+    assert soon(page.evaluate, "ticks.size") == 0  # nothing plays by itself
+    slider, end = card.get_by_role("slider"), said(card).now
     card.get_by_role("button", name="play").click()
     card.get_by_role("button", name="pause").wait_for()
     seen = [slider.input_value()]
-    words = {said(card)}
+    words = {said(card).now}
     for _ in range(EPOCHS - 1):
         page.evaluate("tick()")
         seen.append(slider.input_value())
-        words.add(said(card))
+        words.add(said(card).now)
     assert seen == ["0", "1", "2", "3"]
     assert words == {"It plays; what it comes to is said when it stops."}
     page.evaluate("tick()")
     assert said(card) == end
-    assert card.get_by_role("button", name="pause").count() == 0
+    assert soon(card.get_by_role("button", name="pause").count) == 0
     page.evaluate("tick()")
-    assert slider.input_value() == "4"
+    assert soon(slider.input_value) == "4"
 
 
 def test_the_reader_stops_it_and_it_goes_on_from_there(book):
@@ -310,7 +317,7 @@ def test_the_reader_stops_it_and_it_goes_on_from_there(book):
     play.click()
     page.evaluate("tick()")
     card.get_by_role("slider").fill("1")  # a hand on the slider stops it, too
-    assert play.inner_text() == "play"
+    assert soon(play.inner_text) == "play"
     page.evaluate("tick()")
     assert said(card).startswith("After epoch 1 of 4")
 
@@ -350,7 +357,7 @@ def test_by_keyboard_alone(book):
     assert said(card).startswith("Before training")
     press("ArrowRight")
     assert said(card).startswith("After epoch 1 of 4")
-    assert card.get_by_role("slider").get_attribute("aria-valuetext") == "1"
+    assert soon(card.get_by_role("slider").get_attribute, "aria-valuetext") == "1"
     press("Tab", "Tab", "Enter")  # past "surprise me" to "reset"
     assert said(card).startswith("After epoch 4 of 4")
     assert shown(card) == [value / 100 for value in PROGRESS[EPOCHS]["similarity"][7]]
@@ -364,7 +371,6 @@ def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book):
     card.get_by_role("gridcell").nth(2).tap()
     assert shown(card) == [value / 100 for value in PROGRESS[EPOCHS]["similarity"][2]]
     card.locator("summary").tap()
-    page.wait_for_timeout(300)  # the theme's own transition of colours
     assert_nobody_is_left_out(page)
 
 
@@ -373,7 +379,6 @@ def test_in_the_light_and_without_movement_nobody_is_left_out(book):
     for each in page.get_by_role("button", name="show me").all()[::-1]:
         each.click()
     page.locator("summary").first.click()
-    page.wait_for_timeout(300)
     assert_axe_finds_nothing(page)
     assert_nothing_moves(page)
     assert page.noise == []
@@ -387,9 +392,7 @@ def test_a_link_opens_the_page_at_the_same_epoch_and_position(book):
     card = started(page)
     card.get_by_role("slider").fill("1")
     card.get_by_role("gridcell").nth(2).click()
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    card.get_by_role("button", name="copy link").click()
-    page.goto(card.get_by_label("The link").input_value())
+    follow(page, link_from(page, card))
     card = started(page)
     assert said(card).startswith("After epoch 1 of 4")
     assert shown(card) == [value / 100 for value in PROGRESS[1]["similarity"][2]]
@@ -408,7 +411,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(book, s
     page = book.open(playback())
     page.goto(f"{page.url}?vt=1&figure=playback&number=0&state={state}")
     card = started(page)
-    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
     assert said(card).startswith("After epoch 4 of 4")
 
 
@@ -422,20 +425,20 @@ def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(browser):
     page.evaluate("model.set('epoch', 1)")  # as when the kernel changes a trait
     assert said(card).startswith("After epoch 1 of 4")
     card.get_by_role("gridcell").nth(2).click()
-    assert page.evaluate("[model.get('position'), saved]") == [2, 1]
+    assert soon(page.evaluate, "[model.get('position'), saved]") == [2, 1]
 
     log, progress = records(seed=1)
     page.evaluate("(run) => model.set('run', run)", pack_run(log, progress, NAMES))
     assert shown(card) == [value / 100 for value in progress[1]["similarity"][2]]
     assert f"{log[1]['validation_accuracy']:.1%} of the held-out" in said(card)
     page.evaluate("model.set('epoch', 9)")
-    assert card.get_by_role("alert").inner_text().endswith("epoch is one of 0 to 4, got 9")
+    assert soon(card.get_by_role("alert").inner_text).endswith("epoch is one of 0 to 4, got 9")
 
     page.evaluate("model.set('epoch', 1)")
     card.get_by_role("button", name="play").click()
-    assert page.evaluate("listening()") > 0
+    assert soon(page.evaluate, "listening()") > 0
     page.evaluate("stop()")
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.evaluate("tick()")
-    assert page.evaluate("model.get('epoch')") == 1  # and nothing plays on
+    assert soon(page.evaluate, "model.get('epoch')") == 1  # and nothing plays on
     page.close()

@@ -38,7 +38,6 @@ from vit_tutorial import ViT, from_huggingface, from_timm, from_torchvision, pre
 from vit_tutorial import variants as variants_table
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import load_dataset
-from vit_tutorial.experiments import RUNS, read_log, read_runs
 from vit_tutorial.pretrained import (
     CHECKPOINTS,
     PUBLISHERS,
@@ -46,6 +45,7 @@ from vit_tutorial.pretrained import (
     imagenet_class_names,
     load_pretrained,
 )
+from vit_tutorial.records import RUNS, read_log, read_runs
 from vit_tutorial.train import RECIPES, as_logged, evaluate
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -25,6 +25,7 @@ from torch import Tensor
 from vit_tutorial.augment import shift
 from vit_tutorial.data import DATASETS
 from vit_tutorial.patches import patchify, unpatchify
+from vit_tutorial.records import is_finished, read_log
 from vit_tutorial.saving import load_model
 from vit_tutorial.train import (
     GREY_PICTURES,
@@ -37,9 +38,6 @@ from vit_tutorial.train import (
     write_log,
 )
 from vit_tutorial.vit import ViT
-
-# The logs that the chapters plot. In another-cpu some of the runs again, from a second kind of CPU.
-RUNS = Path(__file__).parent / "runs"
 
 # 60,730 and 60,309 parameters.
 SMALL_VIT = GREY_PICTURES | {"dim": 48, "depth": 3, "heads": 3, "dim_head": 16, "mlp_dim": 96}
@@ -97,20 +95,6 @@ EXPERIMENTS = {
 }
 EXPERIMENTS["robustness"] = EXPERIMENTS["data_size"]
 SHIFTS = range(5)  # pixels, in each of four directions
-
-# Two-sided 95 % points of Student's t, by the number of differences (one more than the degrees of
-# freedom).
-STUDENT = {
-    2: 12.706,
-    3: 4.303,
-    4: 3.182,
-    5: 2.776,
-    6: 2.571,
-    7: 2.447,
-    8: 2.365,
-    9: 2.306,
-    10: 2.262,
-}
 
 
 def run_arm(
@@ -179,70 +163,6 @@ def end_with_the_command() -> None:
         os._exit(1)
 
     Thread(target=wait, daemon=True).start()
-
-
-def is_finished(folder: Path) -> bool:
-    return (folder / "log.jsonl").exists() and read_log(folder)[-1]["event"] == "test"
-
-
-def read_log(folder: str | os.PathLike) -> list[dict]:
-    """Read the records of a run, in the order in which they were written."""
-    text = Path(folder, "log.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def read_runs(arm: str, folder: str | os.PathLike = RUNS) -> list[list[dict]]:
-    """Read the logs of an arm's finished runs, in the order of their seeds.
-
-    Raises FileNotFoundError, with the command that would make them, where there are none.
-    """
-    runs = []
-    while is_finished(Path(folder, f"{arm}-{len(runs)}")):
-        runs.append(read_log(Path(folder, f"{arm}-{len(runs)}")))
-    if not runs:
-        names = [name for name, arms in EXPERIMENTS.items() if arm in arms] or EXPERIMENTS
-        raise FileNotFoundError(
-            f"no finished run of {arm!r} in {folder}: it comes from python -m "
-            f"vit_tutorial.experiments {' or '.join(names)}"
-        )
-    return runs
-
-
-def column(run: list[dict], key: str) -> list:
-    """Take one quantity from every epoch of a log: column(run, "validation_accuracy")."""
-    return [record[key] for record in run if record["event"] == "epoch"]
-
-
-def paired_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float]:
-    """Compare two arms seed by seed: the mean of a - b, and the ends of its 95 % interval.
-
-    The interval is Student's, of the differences between runs with the same seed.
-    Raises ValueError unless there are as many of each, from 2 to 10.
-    """
-    if len(a) != len(b) or len(a) not in STUDENT:
-        raise ValueError(f"expected two to ten numbers, as many of each, got {len(a)} and {len(b)}")
-    differences = torch.tensor(a, dtype=torch.float64) - torch.tensor(b, dtype=torch.float64)
-    mean, half = differences.mean(), STUDENT[len(a)] * differences.std() / len(a) ** 0.5
-    return mean.item(), (mean - half).item(), (mean + half).item()
-
-
-def slope(run: list[dict], last: int = 5) -> float:
-    """Say how fast the held-out accuracy still rises: in points an epoch, over the last ones."""
-    accuracies = torch.tensor(column(run, "validation_accuracy")[-last:], dtype=torch.float64)
-    steps = torch.arange(len(accuracies), dtype=torch.float64) - (len(accuracies) - 1) / 2
-    return 100 * (steps @ accuracies / (steps @ steps)).item()
-
-
-def compare(runs: dict[str, list], one: str, another: str) -> tuple[float, float]:
-    """Print how far one arm's test accuracy is ahead of another's, in points, seed by seed.
-
-    Returns the ends of the 95 % interval of the difference: where it includes 0, none was seen.
-    """
-    tests = [[run[-1]["test_accuracy"] for run in runs[name]] for name in (one, another)]
-    mean, low, high = (100 * x for x in paired_difference(*tests))
-    seen = f"{one} ahead" if low > 0 else f"{another} ahead" if high < 0 else "no difference seen"
-    print(f"{one} - {another}: {mean:+.2f} points ({low:+.2f} to {high:+.2f}):\n  {seen}")
-    return low, high
 
 
 def measure_robustness(folder: Path) -> list[dict]:
