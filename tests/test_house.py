@@ -9,6 +9,7 @@ from importlib.metadata import version
 from shutil import copytree, ignore_patterns
 
 import pytest
+import torch
 import yaml
 from notebooks import ROOT
 from packaging.requirements import Requirement
@@ -92,3 +93,16 @@ def test_the_installed_package_carries_its_data(tmp_path):
     subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     assert files <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_the_readme_s_python_runs_as_it_stands():
+    readme = (ROOT / "README.md").read_text(encoding="utf8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", readme, re.S)
+    names = {}
+    exec(snippet, names)
+    base, image = names["base"], torch.randn(1, 3, 224, 224)
+    assert f"{sum(p.numel() for p in base.parameters()):,} parameters" in snippet
+    with torch.no_grad():
+        torch.testing.assert_close(base(image), names["theirs"](image), atol=1e-4, rtol=0)
+    assert [tuple(layer.shape) for layer in names["maps"]] == [(10, 4, 50, 50)] * 6
+    assert (names["logits"].argmax(dim=1) == names["labels"]).all()
