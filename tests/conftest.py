@@ -7,6 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports Hugging Face's lib
 
 import pytest
 import torch
+import twice
 from figure_page import Book
 from playwright.sync_api import sync_playwright
 
@@ -61,6 +62,11 @@ def randomise(model: torch.nn.Module, std: float = 0.2) -> torch.nn.Module:
             around = 1.0 if isinstance(module, torch.nn.LayerNorm) and name == "weight" else 0.0
             torch.nn.init.normal_(parameter, around, std)
     return model.eval()
+
+
+def pytest_configure(config):
+    """Where the chapters are tested too, their cells run twice."""
+    config.pluginmanager.register(twice, "twice")
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ That the outputs are what the code prints is nbval's business; here is what nbva
 """
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -101,6 +102,30 @@ def test_nbval_collects_every_code_cell_of_every_notebook():
         cells = notebooks.code_cells(nbformat.read(path, as_version=4))
         lines = re.findall(rf"^{path.relative_to(ROOT).as_posix()}::", collected, re.M)
         assert len(lines) == len(cells), f"{path.name}: {collected[-500:]}"
+
+
+def test_the_cells_that_cannot_be_run_twice_are_found(tmp_path):
+    notebook = notebook_of(
+        "import random\nrandom.seed(0)\nrows, other = [1, 2, 3, 4], [1, 2, 3]",
+        "print(len(rows))",
+        "print(random.random())",
+        "rows = rows[2:]\nprint(len(rows))",  # fails: 2, then 0
+        "other.append(4)\nprint(other)",  # fails: one 4, then two
+        "# NBVAL_IGNORE_OUTPUT\nother.remove(1)\nassert other",  # fails: nothing to remove
+        "print(random.random())",
+    )
+    notebooks.execute(notebook, tmp_path)
+    nbformat.write(notebook, tmp_path / "chapter.ipynb")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "twice", "--nbval", "--nbval-current-env"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / ".ci")},
+        capture_output=True,
+        text=True,
+    )
+    failed = re.findall(r"Cell (\d+): .* \(when the cell is run a second time\)", done.stdout)
+    assert failed == ["3", "4", "5"], done.stdout
+    assert "3 failed, 4 passed" in done.stdout
 
 
 # The checks themselves, on notebooks that should not pass them.
