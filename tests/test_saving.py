@@ -1,5 +1,6 @@
 """Our own files: what is saved is loaded as it was, and nothing else loads."""
 
+import errno
 import json
 import os
 import stat
@@ -231,10 +232,12 @@ def test_a_file_of_somebody_else_is_sent_to_the_readers(path):
 
 
 def rewritten(path, *, state=None, **metadata):
-    """A saved file with other weights or other metadata."""
+    """A saved file with other weights or other metadata, and no checksum."""
     with safe_open(path, framework="pt") as file:
         state = state or {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        save_file(state, path, file.metadata() | metadata)
+        metadata = file.metadata() | metadata
+    metadata.pop("sha256", None)
+    save_file(state, path, metadata)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +263,7 @@ def test_weights_that_do_not_fit_their_own_file_are_named(change, message, path)
     ("arguments", "message"),
     [
         ("{", "Expecting property name"),
-        ("3", "must be a mapping"),
+        ("3", "arguments should be a dict, not int"),
         ("{}", "missing 7 required"),
         ('{"width": 3}', "unexpected keyword argument 'width'"),
         (json.dumps(SQUARE | {"patch_size": 3}), "3 x 3.*8 x 8"),
@@ -315,7 +318,8 @@ def test_a_file_that_names_no_architecture_holds_a_vit(path):
     vit = randomise(ViT(**SQUARE))
     save_model(vit, path)
     with safe_open(path, framework="pt") as file:
-        metadata = {key: value for key, value in file.metadata().items() if key != "architecture"}
+        metadata = file.metadata()
+    metadata = {key: metadata[key] for key in ("format", "arguments", "facts")}
     save_file(vit.state_dict(), path, metadata)
     assert_same_state(load_model(path).state_dict(), vit.state_dict())
 
@@ -348,3 +352,370 @@ def test_a_model_that_only_looks_like_ours_is_not_saved(path):
 
     with pytest.raises(ValueError, match="save_model takes a ViT or a CNN"):
         save_model(CNN(), path)
+
+
+# Damage
+
+
+def with_flipped_bit(content: bytes, position: int, bit: int) -> bytes:
+    flipped = bytearray(content)
+    flipped[position] ^= 1 << bit
+    return bytes(flipped)
+
+
+def test_a_flipped_bit_never_goes_unnoticed(path):
+    """One in every third byte: of the header, where a bit may change a word that
+    still reads well, and of the tensors."""
+    save_model(randomise(CNN(num_classes=2, channels=1, widths=(1, 2, 2))), path)
+    whole = path.read_bytes()
+    expected = load_model(path)
+    end = 8 + int.from_bytes(whole[:8], "little")
+    noticed = 0
+    for position in range(0, len(whole), 3):
+        path.write_bytes(with_flipped_bit(whole, position, position % 7))
+        try:
+            loaded = load_model(path)
+        except ValueError as error:
+            assert "model.safetensors" in str(error)  # noqa: PT017
+            noticed += 1
+            continue
+        assert position < end  # padding, or the name of the checksum itself
+        assert loaded.config == expected.config
+        assert_same_state(loaded.state_dict(), expected.state_dict())
+    assert noticed > 0.9 * len(whole) / 3
+
+
+def test_changed_weights_are_told_apart_by_their_checksum(path):
+    save_model(randomise(ViT(**SQUARE)), path)
+    whole = path.read_bytes()
+    path.write_bytes(with_flipped_bit(whole, len(whole) - 4, 0))  # last float
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged: .*SHA-256"):
+        load_model(path)
+
+
+def test_a_file_without_a_checksum_still_loads(path):
+    """As the first ones were written."""
+    vit = randomise(ViT(**SQUARE))
+    save_model(vit, path)
+    with safe_open(path, framework="pt") as file:
+        assert "sha256" in file.metadata()
+    rewritten(path)
+    with safe_open(path, framework="pt") as file:
+        assert "sha256" not in file.metadata()
+    assert_same_state(load_model(path).state_dict(), vit.state_dict())
+
+
+def test_the_checksum_does_not_depend_on_the_order_in_the_file(path):
+    """safetensors writes its metadata in an order of its own choice."""
+    vit = randomise(ViT(**SQUARE))
+    save_model(vit, path)
+    with safe_open(path, framework="pt") as file:
+        metadata = dict(reversed(file.metadata().items()))
+    state = dict(reversed(vit.state_dict().items()))
+    save_file(state, path, metadata)
+    assert_same_state(load_model(path).state_dict(), vit.state_dict())
+
+
+# What a file says of itself
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ('{"dim": 99}', "gives dim twice"),
+        ('{"dim": 24, "pool": "mean"}', "gives dim, pool twice"),
+        ("[1]", "facts should be a dict, not list"),
+        ("3", "facts should be a dict, not int"),
+        ('{"tuple": [["dim", 99]]}', "facts should be a dict, not tuple"),
+        ('{"mean": NaN}', "NaN"),
+        ('{"mean": {"tuple": 3}}', "a tuple should be written as a list"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_facts_that_say_too_much_are_refused(facts, message, path):
+    save_model(ViT(**SQUARE), path)
+    rewritten(path, facts=facts)
+    with pytest.raises(ValueError, match=rf"model\.safetensors does not hold.*{message}"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"depth": 10**9},
+        {"depth": 3},
+        {"dim_head": 10**400},
+        {"patch_size": 0},
+        {"patch_size": [0, 0]},
+        {"image_size": {"height": 8}},
+        {"image_size": [8]},
+        {"heads": 10**9, "dim_head": 10**9},
+        {"num_classes": 10**6},
+        {"dim": None},
+        {"pool": ["cls"]},
+        {"position": {}},
+    ],
+    ids=str,
+)
+def test_arguments_that_do_not_fit_the_tensors_end_at_once(change, path):
+    """Before anything of that size is built."""
+    save_model(ViT(**SQUARE), path)
+    rewritten(path, arguments=json.dumps(SQUARE | change))
+    with pytest.raises(ValueError, match=r"(?s)model\.safetensors does not hold"):
+        load_model(path)
+
+
+def test_more_layers_than_the_file_holds_are_counted(path):
+    save_model(ViT(**SQUARE), path)
+    rewritten(path, arguments=json.dumps(SQUARE | {"depth": 10**9}))
+    with pytest.raises(ValueError, match="depth is 1000000000, and the file holds 2 layers"):
+        load_model(path)
+
+
+def test_a_table_of_positions_larger_than_any_memory_is_not_computed(path):
+    """No tensor in the file has its size."""
+    save_model(ViT(**SQUARE, position="sincos_2d"), path)
+    change = {"position": "sincos_2d", "image_size": 10**6}
+    rewritten(path, arguments=json.dumps(SQUARE | change))
+    with pytest.raises(ValueError, match="250000 x 250000 patches"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("cause", ["architecture", "arguments"])
+def test_metadata_that_is_no_text_of_ours_is_refused(cause, path):
+    save_model(ViT(**SQUARE), path)
+    rewritten(path, **{cause: "\x00\ud800".encode("utf8", "replace").decode()})
+    with pytest.raises(ValueError, match=r"model\.safetensors does not hold"):
+        load_model(path)
+
+
+def test_an_unknown_architecture_is_told_which_there_are(path):
+    save_model(ViT(**SQUARE), path)
+    rewritten(path, architecture="Evil")
+    with pytest.raises(
+        ValueError,
+        match=r"architecture is 'Evil', and load_model builds a ViT or a CNN",
+    ):
+        load_model(path)
+
+
+NOT_THE_WEIGHTS_OF_A_MODEL = [
+    ({"mlp_head.0.bias": torch.full((24,), torch.nan)}, r"mlp_head\.0\.bias .*NaN"),
+    ({"cls_token": torch.full((1, 1, 24), -torch.inf)}, "cls_token .*infin"),
+    (
+        {"mlp_head.1.bias": torch.zeros(5, dtype=torch.float16)},
+        r"mlp_head\.1\.bias is float16.*float32",
+    ),
+    (
+        {"mlp_head.1.bias": torch.zeros(5, dtype=torch.int64)},
+        r"mlp_head\.1\.bias is int64",
+    ),
+    (
+        {"mlp_head.1.bias": torch.zeros(5, dtype=torch.complex64)},
+        r"mlp_head\.1\.bias is complex64",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), NOT_THE_WEIGHTS_OF_A_MODEL)
+def test_weights_that_no_model_computes_with_are_not_loaded(change, message, path):
+    vit = randomise(ViT(**SQUARE))
+    save_model(vit, path)
+    rewritten(path, state=vit.state_dict() | change)
+    with pytest.raises(ValueError, match=rf"(?s)model\.safetensors does not hold.*{message}"):
+        load_model(path)
+
+
+def test_float8_weights_are_not_loaded(path):
+    vit = ViT(**SQUARE)
+    save_model(vit, path)
+    state = vit.state_dict()
+    state = {name: t.to(torch.float8_e4m3fn) for name, t in state.items()}
+    rewritten(path, state=state)
+    with pytest.raises(ValueError, match="is float8_e4m3fn"):
+        load_model(path)
+
+
+def test_the_count_of_a_batch_norm_is_no_float(path):
+    cnn = small_cnn()
+    save_model(cnn, path)
+    name = "stages.0.1.num_batches_tracked"
+    state = {key: tensor.contiguous() for key, tensor in cnn.state_dict().items()}
+    rewritten(path, state=state | {name: torch.tensor(7.0)})
+    with pytest.raises(ValueError, match=f"{name} is float32.*int64"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(("change", "message"), NOT_THE_WEIGHTS_OF_A_MODEL[:3])
+def test_weights_that_would_not_be_loaded_are_not_saved(change, message, path):
+    vit = randomise(ViT(**SQUARE))
+    vit.load_state_dict(vit.state_dict() | change, assign=True)
+    with pytest.raises(ValueError, match=f"(?s)not written: .*{message}"):
+        save_model(vit, path)
+    assert not list(path.parent.iterdir())
+
+
+def test_a_model_without_numbers_is_not_saved(path):
+    with torch.device("meta"):
+        vit = ViT(**SQUARE)
+    with pytest.raises(ValueError, match=r"not written: .*meta.*holds no numb"):
+        save_model(vit, path)
+    assert not list(path.parent.iterdir())
+
+
+def test_tied_weights_are_named(path):
+    vit = randomise(ViT(**SQUARE | {"dim": 5}))
+    vit.mlp_head[1].bias = vit.mlp_head[0].bias
+    with pytest.raises(
+        ValueError,
+        match=r"not written: mlp_head\.0\.bias and mlp_head\.1\.bias are one",
+    ):
+        save_model(vit, path)
+    assert not list(path.parent.iterdir())
+
+
+def test_weights_that_are_parts_of_one_tensor_can_be_saved(path):
+    """As those of an optimizer that keeps all of them in one."""
+    vit = randomise(ViT(**SQUARE))
+    state = vit.state_dict()
+    whole = torch.cat([tensor.flatten() for tensor in state.values()])
+    parts = whole.split([tensor.numel() for tensor in state.values()])
+    views = {
+        name: part.view(tensor.shape)
+        for (name, tensor), part in zip(state.items(), parts, strict=True)
+    }
+    vit.load_state_dict(views, assign=True)
+    save_model(vit, path)
+    assert_same_state(load_model(path).state_dict(), state)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"mean": (0.5, float("nan"))}, r"config\['mean'\]\[1\] is nan"),
+        ({"std": float("-inf")}, r"config\['std'\] is -inf"),
+        ({"names": {1: "one"}}, r"config\['names'\] has the key 1"),
+        ({"names": {"tuple": [1]}}, r"config\['names'\].*only key 'tuple'"),
+        ({"names": {"a", "b"}}, r"config\['names'\] is a set"),
+        ({"size": np.float32(1)}, r"config\['size'\] is a float32"),
+        ({1: "one"}, r"config has the key 1"),
+    ],
+    ids=str,
+)
+def test_what_json_cannot_hold_is_named_with_its_place(config, message, path):
+    vit = ViT(**SQUARE)
+    vit.config |= config
+    with pytest.raises(ValueError, match=message):
+        save_model(vit, path)
+    assert not list(path.parent.iterdir())
+
+
+# Paths that are no plain new file
+
+on_unix = pytest.mark.skipif(
+    os.name == "nt", reason="Windows has neither such files nor permissions"
+)
+
+
+@on_unix
+def test_saving_writes_through_a_symbolic_link(path):
+    folder = path.parent / "elsewhere"
+    folder.mkdir()
+    path.symlink_to(Path("elsewhere", "target.safetensors"))
+    vit = randomise(ViT(**SQUARE))
+    for _ in range(2):  # the link dangles at first
+        save_model(vit, path)
+        assert path.is_symlink()
+        assert [*folder.iterdir()] == [folder / "target.safetensors"]
+        loaded = load_model(folder / "target.safetensors")
+        assert_same_state(loaded.state_dict(), vit.state_dict())
+        assert_same_state(load_model(path).state_dict(), vit.state_dict())
+        randomise(vit)
+    assert sorted(path.parent.iterdir()) == sorted([folder, path])
+
+
+@on_unix
+def test_a_link_to_itself_is_named(path):
+    path.symlink_to(path.name)
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        save_model(ViT(**SQUARE), path)
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        load_model(path)
+    assert path.is_symlink()
+
+
+@on_unix
+def test_a_read_only_file_is_not_replaced(path):
+    save_model(randomise(ViT(**SQUARE)), path)
+    before = path.read_bytes()
+    path.chmod(0o444)
+    with pytest.raises(PermissionError, match=r"model\.safetensors is read-only"):
+        save_model(ViT(**SQUARE), path)
+    assert path.read_bytes() == before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+    assert list(path.parent.iterdir()) == [path]
+
+
+@on_unix
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_a_replaced_file_keeps_its_permissions(mode, path):
+    path.touch()
+    path.chmod(mode)
+    save_model(ViT(**SQUARE), path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_folder_is_no_file_to_save_to_or_load(path):
+    for function in (lambda p: save_model(ViT(**SQUARE), p), load_model):
+        with pytest.raises(IsADirectoryError, match=r"folder is a folder") as e:
+            function(path.parent)
+        assert f"{path.parent} is" in str(e.value)
+    assert not list(path.parent.iterdir())
+
+
+@on_unix
+def test_a_pipe_is_neither_waited_for_nor_replaced(path):
+    os.mkfifo(path)
+    for function in (lambda p: save_model(ViT(**SQUARE), p), load_model):
+        with pytest.raises(OSError, match=r"model\.safetensors is not a regul"):
+            function(path)
+    assert path.is_fifo()
+
+
+@on_unix
+@pytest.mark.parametrize("name", ["\udcff.safetensors", "n" * 255])
+def test_a_name_that_the_system_takes_is_saved_and_loaded(name, path):
+    """Bytes that are no UTF-8, and as many as there may be."""
+    path = path.with_name(name)
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    vit = randomise(ViT(**SQUARE))
+    save_model(vit, path)
+    assert_same_state(load_model(path).state_dict(), vit.state_dict())
+
+
+def test_a_folder_that_is_not_there_is_named_and_no_temporary_one(path):
+    missing = path.parent / "nowhere"
+    with pytest.raises(FileNotFoundError) as error:
+        save_model(ViT(**SQUARE), missing / "model.safetensors")
+    assert f"there is no folder {missing.resolve()}" in str(error.value)
+
+
+def test_a_full_disk_names_the_file_that_was_asked_for(path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        save_model(ViT(**SQUARE), path)
+    assert error.value.errno == errno.ENOSPC
+    assert f"'{path}'" in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"model.safetensors"])
+def test_what_is_no_path_is_named(wrong):
+    for function in (lambda p: save_model(ViT(**SQUARE), p), load_model):
+        with pytest.raises(TypeError, match=type(wrong).__name__):
+            function(wrong)
