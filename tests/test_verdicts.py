@@ -4,9 +4,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import dunnett, ttest_ind, tukey_hsd
+from scipy.stats import dunnett, ttest_ind, ttest_rel, tukey_hsd
 
-from vit_tutorial.verdicts import Comparison, compare
+from vit_tutorial.verdicts import Comparison, compare, compare_over_images
 
 
 def draw(random, counts, means=None, spread=0.5):
@@ -133,3 +133,44 @@ def test_an_arm_that_is_not_compared_still_tells_of_the_spread():
 def test_what_cannot_be_compared_is_named(arms, against, message):
     with pytest.raises(ValueError, match=message):
         compare(arms, against)
+
+
+def images(random, n=50):
+    easy = random.normal(size=n)  # what an image does to every score alike
+    return {name: easy + 0.1 * random.normal(size=n) for name in "abcd"}
+
+
+def test_over_images_one_pair_is_students_paired_interval():
+    values = images(np.random.default_rng(4))
+    (found,) = compare_over_images(values, [("a", "b")], margin=0.05)
+    expected = ttest_rel(values["a"], values["b"]).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert "n = 50 images" in str(found)
+
+
+def test_over_images_the_intervals_hold_jointly():
+    random, pairs = np.random.default_rng(5), list(combinations("abcd", 2))
+    held = 0
+    for _ in range(2_000):
+        found = compare_over_images(images(random), pairs, margin=None)
+        held += all(c.low < 0 < c.high for c in found)
+    assert held / 2_000 >= 0.94  # Bonferroni's hold in 95% or more
+
+
+@pytest.mark.parametrize(
+    ("values", "pairs", "message"),
+    [
+        ({"a": [1, 2], "b": [1]}, [("a", "b")], "as many values of each"),
+        ({"a": [1], "b": [1]}, [("a", "b")], "two at least"),
+        (
+            {"a": [1, 2], "b": [1, np.inf]},
+            [("a", "b")],
+            "'b' must all be finite",
+        ),
+        ({"a": [1, 2], "b": [1, 2]}, [("a", "c")], "two of a, b, got"),
+        ({"a": [1, 2], "b": [1, 2]}, [], "two of a, b, got"),
+    ],
+)
+def test_what_cannot_be_compared_over_images_is_named(values, pairs, message):
+    with pytest.raises(ValueError, match=message):
+        compare_over_images(values, pairs, margin=None)

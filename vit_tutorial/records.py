@@ -1,14 +1,197 @@
-"""What a run leaves behind: its log, line by line, and what a chapter takes from it."""
+"""What a run leaves behind: its folder, log and checkpoints, and how to read them.
 
+A run writes into a folder of its own, which it locks. Every file there is
+written whole or not at all, so whatever stops a run, its last state stays
+intact.
+"""
+
+import io
 import json
 import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import torch
+from filelock import FileLock, Timeout
 
 # The logs that the chapters plot. In another-cpu are some of the runs again,
 # from a second kind of CPU.
 RUNS = Path(__file__).parent / "runs"
+
+CHECKPOINT = "checkpoint.pt"
+PREVIOUS = "checkpoint.previous.pt"  # an epoch older, should that be damaged
+
+
+def make_folder(out: Path) -> None:
+    """Make a folder to write into, or raise OSError if that cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"cannot write into {out}: {error}. Give another folder to write to"
+        ) from error
+
+
+@contextmanager
+def lock_folder(out: Path) -> Iterator[None]:
+    """Make a folder and keep other processes from writing a run into it.
+
+    The lock lasts as long as the block, or until its process ends, however it
+    ends: nobody has to clean up after a kill. Raises FileExistsError while
+    somebody else holds the lock.
+    """
+    make_folder(out)
+    path = out / ".lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FileExistsError(
+            f"another process is writing a run into {out}: wait until it "
+            "ends, or give another folder to write to (--out DIR)"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no file that is open
+            path.unlink()
+        lock.release()
+
+
+def prepare_folder(out: Path, resume: bool) -> dict | None:
+    """Make a run's folder and read the checkpoint to resume from.
+
+    Returns None where a run begins: there is neither a log nor a checkpoint.
+
+    Raises FileExistsError for a folder that holds a run which is not to be
+    resumed, or that has lost its checkpoint; ValueError for a checkpoint that
+    is damaged, if the one before it is damaged or missing too.
+    """
+    make_folder(out)
+    checkpoints = [path for name in (CHECKPOINT, PREVIOUS) if (path := out / name).exists()]
+    has_log = (out / "log.jsonl").exists()
+    if not resume and (has_log or checkpoints):
+        raise FileExistsError(
+            f"{out} holds a run already: resume it (--resume), or give another "
+            "folder to write to (--out DIR)"
+        )
+    if not checkpoints:
+        if has_log:
+            raise FileExistsError(
+                f"{out} holds a log but no {CHECKPOINT}, so this run cannot be "
+                f"resumed: put {CHECKPOINT} back, or give another folder to "
+                "write to (--out DIR)"
+            )
+        return None
+    newest, *older = checkpoints
+    try:
+        return read_checkpoint(newest)
+    except ValueError as error:
+        try:
+            checkpoint = read_checkpoint(*older)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{error}; put back an intact copy, or remove {out} to begin anew"
+            ) from error
+        print(f"{error}; going on from {older[0].name}", file=sys.stderr)
+        newest.unlink(missing_ok=True)  # or it would take the intact one's name
+        return checkpoint
+
+
+def read_checkpoint(path: Path) -> dict:
+    """Read a checkpoint, or raise ValueError if one bit of it has changed.
+
+    PyTorch writes a zip archive with a CRC-32 of every record, but does not
+    compare them when it reads.
+    """
+    content = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("a record is not what its CRC says")
+        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if set(checkpoint) != {"model", "optimizers", "best", "records"}:
+            raise KeyError(", ".join(checkpoint))
+        # Each of these raises where what a run will need is missing.
+        start, best = checkpoint["records"][0], checkpoint["best"]
+        dict(start["recipe"], seed=start["seed"])
+        dict(best["model"], accuracy=float(best["validation_accuracy"]))
+        all(record["event"] for record in checkpoint["records"])
+    except Exception as error:  # a damaged file may raise anything
+        raise ValueError(f"{path} is damaged or no checkpoint ({type(error).__name__})") from error
+    return checkpoint
+
+
+def write_checkpoint(out: Path, checkpoint: dict) -> None:
+    """Write a checkpoint; the one before it stays as `checkpoint.previous.pt`."""
+    content = io.BytesIO()  # PyTorch's own writer hides why a disk refuses
+    torch.save(checkpoint, content)
+    write_whole(out / CHECKPOINT, content.getvalue(), keep=out / PREVIOUS)
+
+
+def write_log(path: Path, records: list[dict]) -> None:
+    """Write the records as JSON lines, whole."""
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
+    write_whole(path, "".join(lines).encode())
+
+
+def write_whole(path: Path, content: bytes, keep: Path | None = None) -> None:
+    """Write a file beside `path`, which then takes its place: never half of it.
+
+    keep: the name that the file at `path`, if there is one, gets instead.
+    """
+    part = path.with_name(path.name + ".part")
+    with naming(path):
+        try:
+            with open(part, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # some disks only now say that they are full
+            if keep is not None and path.exists():
+                path.replace(keep)
+            part.replace(path)
+        finally:
+            with suppress(OSError):
+                part.unlink()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an OSError name the file that could not be written, and a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if not path.parent.exists():
+            raise OSError(
+                f"cannot write {path}: the folder {path.parent} was removed. Start the run again"
+            ) from error
+        raise OSError(
+            f"cannot write {path}: {error.strerror or error}. What "
+            f"{path.parent} held before is intact: once there is room and it "
+            "can be written, resume the run (--resume)"
+        ) from error
+
+
+def check_same_run(before: dict, now: dict, out: Path) -> None:
+    """Raise ValueError unless two runs have the same recipe and seed."""
+    before, now = ({**r["recipe"], "seed": r["seed"]} for r in (before, now))
+    different = [
+        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        raise ValueError(
+            f"{out} holds a run by another recipe ({'; '.join(different)}): "
+            "resume it with the same, or give another folder to write to"
+        )
 
 
 def read_log(folder: str | os.PathLike) -> list[dict]:
@@ -23,13 +206,9 @@ def read_log(folder: str | os.PathLike) -> list[dict]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(
-                f"line {number} of {path} is not JSON: {error}"
-            ) from error
+            raise ValueError(f"line {number} of {path} is not JSON: {error}") from error
         if not isinstance(record, dict) or "event" not in record:
-            raise ValueError(
-                f"line {number} of {path} is not a record with an event"
-            )
+            raise ValueError(f"line {number} of {path} is not a record with an event")
         records.append(record)
     return records
 
@@ -40,6 +219,15 @@ def is_finished(folder: str | os.PathLike) -> bool:
         return False
     records = read_log(folder)
     return bool(records) and records[-1]["event"] == "test"
+
+
+def has_model(folder: str | os.PathLike) -> bool:
+    """Return whether the folder holds a finished run and its trained model."""
+    try:
+        finished = is_finished(folder)
+    except ValueError:  # a resumed run writes its log anew
+        return False
+    return finished and Path(folder, "model.safetensors").exists()
 
 
 def read_runs(arm: str, folder: str | os.PathLike = RUNS) -> list[list[dict]]:

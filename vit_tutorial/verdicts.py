@@ -1,4 +1,4 @@
-"""Judge a comparison of trained models: differences, intervals, verdicts.
+"""Judge a comparison: differences, intervals that hold jointly, verdicts.
 
 The arms of an experiment are analysed together. Each seed's result is one
 value; the spread between seeds is pooled over all arms, and the intervals of
@@ -13,6 +13,7 @@ from itertools import combinations
 
 import numpy as np
 from scipy.stats import chi2, norm, qmc
+from scipy.stats import t as student
 
 # In percentage points of accuracy, written down before the runs: a smaller
 # difference between two recipes is of no interest to this book.
@@ -40,6 +41,7 @@ class Comparison:
     high: float
     runs: tuple[int, int]
     margin: float | None = MARGIN
+    unit: str = "seeds"
 
     @property
     def verdict(self) -> str:
@@ -55,7 +57,7 @@ class Comparison:
         n = f"{a}" if a == b else f"{a} and {b}"
         return (
             f"{self.one} - {self.other}: {self.difference:+.2f} "
-            f"(95% CI {self.low:+.2f} to {self.high:+.2f}, n = {n} seeds): "
+            f"(95% CI {self.low:+.2f} to {self.high:+.2f}, n = {n} {self.unit}): "
             f"{self.verdict}"
         )
 
@@ -89,8 +91,7 @@ def compare(
     for name, each in values.items():
         if each.ndim != 1 or len(each) < 2 or not np.isfinite(each).all():
             raise ValueError(
-                f"arm {name!r} needs at least two finite values, one a seed, "
-                f"got {arms[name]!r}"
+                f"arm {name!r} needs at least two finite values, one a seed, got {arms[name]!r}"
             )
     if against is None:
         pairs = list(combinations(values, 2))
@@ -100,15 +101,10 @@ def compare(
         pairs = list(against)
     unknown = {name for pair in pairs for name in pair} - values.keys()
     if unknown or not pairs:
-        raise ValueError(
-            f"expected pairs of two of the arms {', '.join(values)}, "
-            f"got {against!r}"
-        )
+        raise ValueError(f"expected pairs of two of the arms {', '.join(values)}, got {against!r}")
 
     counts = tuple(len(each) for each in values.values())
-    residuals = sum(
-        ((each - each.mean()) ** 2).sum() for each in values.values()
-    )
+    residuals = sum(((each - each.mean()) ** 2).sum() for each in values.values())
     spread = (residuals / degrees_of_freedom(counts)) ** 0.5  # pooled over arms
     index = {name: i for i, name in enumerate(values)}
     indices = tuple((index[one], index[other]) for one, other in pairs)
@@ -128,6 +124,65 @@ def compare(
                 float(difference + half),
                 (len(a), len(b)),
                 margin,
+            )
+        )
+    return comparisons
+
+
+def compare_over_images(
+    values: Mapping[str, Sequence[float]],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    margin: float | None,
+    confidence: float = 0.95,
+) -> list[Comparison]:
+    """Compare what one model scores on the same images, image by image.
+
+    The intervals say what other images of the kind would show, for this model
+    alone: they hold nothing of what another seed would give.
+
+    Args:
+        values: {name: one value per image}, all in the order of the images.
+        pairs: what to compare, (one, other).
+        margin: below it a difference is of no interest, in the values' unit.
+        confidence: with which all the intervals hold at once, or more.
+
+    Returns a Comparison for each pair: Student's interval of the differences,
+    corrected for the number of pairs (Bonferroni).
+    Raises ValueError for unknown names, values that are not finite, or arms
+    of different lengths.
+    """
+    arrays = {name: np.asarray(each, float) for name, each in values.items()}
+    shape, *others = {each.shape for each in arrays.values()}
+    if others or len(shape) != 1 or shape[0] < 2:
+        shapes = {name: each.shape for name, each in arrays.items()}
+        raise ValueError(
+            f"expected as many values of each, one an image and two at least, got {shapes}"
+        )
+    for name, each in arrays.items():
+        if not np.isfinite(each).all():
+            raise ValueError(f"the values of {name!r} must all be finite")
+    unknown = {name for pair in pairs for name in pair} - arrays.keys()
+    if unknown or not pairs:
+        raise ValueError(f"expected pairs of two of {', '.join(arrays)}, got {pairs!r}")
+    (n,) = shape
+    tail = (1 - confidence) / len(pairs) / 2  # of one pair, on one side
+    critical = student.ppf(1 - tail, n - 1)
+    comparisons = []
+    for one, other in pairs:
+        differences = arrays[one] - arrays[other]
+        mean = differences.mean()
+        half = critical * differences.std(ddof=1) / n**0.5
+        comparisons.append(
+            Comparison(
+                one,
+                other,
+                float(mean),
+                float(mean - half),
+                float(mean + half),
+                (n, n),
+                margin,
+                "images",
             )
         )
     return comparisons
