@@ -27,7 +27,7 @@ from training import leave_the_test_set
 from vit_tutorial import train
 from vit_tutorial.data import load_dataset
 from vit_tutorial.experiments import EXPERIMENTS
-from vit_tutorial.records import is_finished
+from vit_tutorial.records import is_finished, make_folder
 
 HERE = Path(__file__).parent
 SEEDS = 3
@@ -149,7 +149,9 @@ def pack(out: Path, folder: Path) -> list[Path]:
     were half done.
     """
     files = sorted(p for p in out.rglob("*") if p.is_file() and folder not in p.parents)
-    files = [p for p in files if p.name != "checkpoint.pt" and p.suffix != ".part"]
+    # Nor the locks of runs that were killed.
+    passing = ("checkpoint.pt", "checkpoint.previous.pt", ".lock")
+    files = [p for p in files if p.name not in passing and p.suffix != ".part"]
     parts, size = [[]], 0
     for path in files:
         if parts[-1] and size + path.stat().st_size > PART:
@@ -217,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"{parser.prog}: {why}")
     try:
         for folder in filter(None, (given.out, given.pack)):
-            train.prepare_folder(folder, resume=True)
+            make_folder(folder)
     except OSError as error:
         sys.exit(f"{parser.prog}: {error}")
     before = recorded(given.out)

@@ -24,7 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 from training import FASHION_ON_A_GPU, flops, leave_the_test_set, matrix_rate, run
 
 from vit_tutorial import train
-from vit_tutorial.train import Recipe
+from vit_tutorial.recipes import Recipe
 
 SMALL = replace(FASHION_ON_A_GPU, epochs=3, drop_patches=0.0, batch_size=64)
 LARGE = replace(SMALL, batch_size=512)

@@ -16,15 +16,10 @@ from conftest import randomise
 from vit_tutorial import ViT, experiments, load_model, save_model
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import load_dataset
-from vit_tutorial.experiments import (
-    ARMS,
-    BASELINE,
-    EXPERIMENTS,
-    SMALL_CNN,
-    SMALL_VIT,
-)
-from vit_tutorial.records import RUNS, is_finished, read_runs
-from vit_tutorial.train import RECIPES, Recipe, load_pictures
+from vit_tutorial.experiments import ARMS, BASELINE, EXPERIMENTS
+from vit_tutorial.recipes import RECIPES, SMALL_CNN, SMALL_VIT, Recipe
+from vit_tutorial.records import RUNS, is_finished, read_log, read_runs
+from vit_tutorial.train import load_pictures
 
 MODEL = {"image_size": 28, "patch_size": 7, "num_classes": 10, "channels": 1, "dim_head": 8}
 MODEL |= {"dim": 16, "depth": 1, "heads": 2, "mlp_dim": 16}
@@ -147,7 +142,7 @@ def test_every_size_of_a_run_fits(arm):
 def test_a_set_that_was_interrupted_goes_on(tmp_path):
     for arm, seed in (("a", 0), ("a", 1)):
         line = experiments.run_arm(arm, seed, TINY, tmp_path, "cpu", "command")
-        records = experiments.read_log(tmp_path / f"{arm}-{seed}")
+        records = read_log(tmp_path / f"{arm}-{seed}")
         assert line == f"{tmp_path / arm}-{seed}: test accuracy {records[-1]['test_accuracy']:.2%}"
         assert records[0]["command"] == "command"
         assert records[0]["seed"] == seed
@@ -165,7 +160,7 @@ def test_a_set_that_was_interrupted_goes_on(tmp_path):
         line = experiments.run_arm("a", seed, TINY, tmp_path, "cpu", "command")
         assert ("finished before" in line) == (seed < 2)
     assert [(path, path.stat().st_mtime_ns) for path in tmp_path.glob("a-[01]/*")] == before
-    events = [record["event"] for record in experiments.read_log(half)]
+    events = [record["event"] for record in read_log(half)]
     assert events == ["start", "epoch", "resume", "epoch", "test"]
 
 

@@ -16,7 +16,8 @@ from torch._dynamo.testing import CompileCounter
 
 from vit_tutorial import ViT, load_model, train
 from vit_tutorial.experiments import ARMS, EXPERIMENTS
-from vit_tutorial.train import RECIPES, SomePatches
+from vit_tutorial.recipes import RECIPES
+from vit_tutorial.train import SomePatches
 
 ROOT = Path(__file__).parents[1]
 

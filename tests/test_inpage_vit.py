@@ -24,7 +24,7 @@ from vit_tutorial import (
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import load_dataset, normalize
 from vit_tutorial.pretrained import load_pretrained
-from vit_tutorial.train import FASHION_VIT
+from vit_tutorial.recipes import FASHION_VIT
 from vit_tutorial.widgets.bundle import join
 from vit_tutorial.widgets.packing import dequantised, page_vit, unpack
 from vit_tutorial.widgets.quantise import model_script, quantise, read_checkpoint

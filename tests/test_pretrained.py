@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import pickle
 import socket
 import sys
 import threading
@@ -11,13 +12,15 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
+import huggingface_hub
 import numpy as np
 import pytest
+import requests
 import timm
 import torch
 from conftest import randomise
 from huggingface_hub import close_session, constants, file_download
-from safetensors.torch import save
+from safetensors.torch import load, save
 from test_weights import (
     SQUARE,
     Logits,
@@ -45,8 +48,9 @@ from vit_tutorial.pretrained import (
     imagenet_class_names,
     load_pretrained,
 )
+from vit_tutorial.recipes import RECIPES, as_logged
 from vit_tutorial.records import RUNS, read_log, read_runs
-from vit_tutorial.train import RECIPES, as_logged, evaluate
+from vit_tutorial.train import evaluate
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SMALL = SQUARE | {"num_classes": 1000}  # 8 x 8 pixels in patches of 4: what an official one may be
@@ -73,6 +77,7 @@ class Server(BaseHTTPRequestHandler):
     """
 
     contents: dict[str, bytes]
+    commit: str
     manner: str
     asked: list[str]
     over: threading.Event
@@ -85,7 +90,9 @@ class Server(BaseHTTPRequestHandler):
 
     def answer(self):
         self.asked.append(self.command)
-        address = self.path.lstrip("/").replace("resolve/main/", "").replace("%2B", "+")
+        address = self.path.lstrip("/").replace("%2B", "+")
+        for revision in ("main", self.commit):
+            address = address.replace(f"resolve/{revision}/", "")
         content = self.contents.get(address)
         if self.manner == "missing" or content is None:
             self.send_response(404)
@@ -109,7 +116,7 @@ class Server(BaseHTTPRequestHandler):
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
         self.send_response(206 if start else 200)
         if "/resolve/" in self.path and self.manner != "a page in its place":
-            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Repo-Commit", self.commit)
             self.send_header("ETag", f'"{digest}"')
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
@@ -133,6 +140,7 @@ class Server(BaseHTTPRequestHandler):
 def server(monkeypatch, tmp_path):
     """Start the server, and let all addresses of the table lead to it; no cache, no proxy."""
     start = {"contents": {}, "manner": "good", "asked": [], "over": threading.Event()}
+    start["commit"] = COMMIT
     handler = type("Handler", (Server,), start)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
         listening.daemon_threads = True
@@ -637,6 +645,174 @@ def test_a_pickle_is_not_run(monkeypatch, server, tmp_path):
     with pytest.raises(ValueError, match="does not hold the weights"):
         load_pretrained(name)
     assert not trace.exists()
+
+
+def test_a_failed_download_leaves_no_connection_open(monkeypatch, server, tmp_path):
+    """Whoever collects the garbage would be told of it, minutes later."""
+    content, _ = small_checkpoint("torchvision", tmp_path)
+    name = publish(monkeypatch, server, "torchvision", content)
+    answers = []
+    send = requests.Session.send
+
+    def remember(session, *args, **kwargs):
+        answers.append(send(session, *args, **kwargs))
+        return answers[-1]
+
+    monkeypatch.setattr(requests.Session, "send", remember)
+    for server.manner in ("down", "missing", "cut"):
+        with pytest.raises(ConnectionError):
+            load_pretrained(name)
+    assert len(answers) == 3
+    assert all(answer.raw.closed for answer in answers)
+
+
+# What lies in the cache
+
+
+def in_ours(folder, name, content: bytes):
+    """Puts a file into the cache as if it had been downloaded."""
+    path = folder / "ours" / CHECKPOINTS[name].address
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def changed(content: bytes) -> bytes:
+    """One bit of a tensor: the archive of a .pth still opens."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+JUNK = {
+    "empty": b"",
+    "a page": b"<html>Please log in</html>",
+    "a pickle cut short": pickle.dumps({"class_token": 1}, 2)[:6],
+    "a pickle of nothing": pickle.dumps(None, 2),
+    "marks alone": b"(0" * 40,
+    "zeros": bytes(1000),
+}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("publisher", PUBLISHERS)
+def test_junk_in_the_cache_is_named(publisher, junk, monkeypatch, server, tmp_path):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    content, _ = small_checkpoint(publisher, folder)
+    name = publish(monkeypatch, server, publisher, content)
+    if PUBLISHERS[publisher].base:
+        path = in_ours(tmp_path, name, JUNK[junk])
+    else:
+        load_pretrained(name)
+        (path,) = (tmp_path / "hub").rglob("model.safetensors")
+        path.write_bytes(JUNK[junk])
+    server.manner = "missing"
+    with pytest.raises(
+        ValueError,
+        match=rf"{path.name} does not hold.*delete it and load it again",
+    ):
+        load_pretrained(name)
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_junk_under_the_right_sum_is_named(junk, monkeypatch, server):
+    """A publisher may make a mistake, too: then the sum says nothing."""
+    name = publish(monkeypatch, server, "torchvision", JUNK[junk])
+    with pytest.raises(ValueError, match=rf"\.pth does not hold the weights of {name}"):
+        load_pretrained(name)
+
+
+@pytest.mark.parametrize("publisher", PUBLISHERS)
+def test_a_bit_that_changes_in_the_cache_is_noticed(publisher, monkeypatch, server, tmp_path):
+    """Where the network is down, so that nobody can be asked."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    content, _ = small_checkpoint(publisher, folder)
+    name = publish(monkeypatch, server, publisher, content)
+    load_pretrained(name)
+    if PUBLISHERS[publisher].base:
+        path = in_ours(tmp_path, name, changed(content))
+    else:
+        (path,) = (tmp_path / "hub").rglob("model.safetensors")
+        path.write_bytes(changed(content))
+    server.manner = "missing"
+    with pytest.raises(ValueError, match=rf"{path.name} does not hold"):
+        load_pretrained(name)
+
+
+CRAFTED = {
+    "a list": [1, 2],
+    "nothing": None,
+    "a number": 3,
+    "names that are numbers": {1: torch.zeros(2)},
+    "a head without an axis": {"heads.head.weight": torch.tensor(1.0)},
+    "a weight that is a list": {"class_token": [0.0] * 24},
+    "a sparse weight": {"class_token": torch.zeros(1, 1, 24).to_sparse()},
+    "a weight without numbers": {"class_token": torch.zeros(1, 1, 24, device="meta")},
+    "NaN": {"class_token": torch.full((1, 1, 24), torch.nan)},
+}
+
+
+@pytest.mark.parametrize("what", CRAFTED)
+def test_a_crafted_checkpoint_is_named(what, monkeypatch, server, tmp_path):
+    """All the right names, but one thing that is no weight."""
+    content = CRAFTED[what]
+    if isinstance(content, dict):
+        content = torchvision_vit(SMALL).state_dict() | content
+    torch.save(content, tmp_path / "crafted.pth")
+    content = (tmp_path / "crafted.pth").read_bytes()
+    name = publish(monkeypatch, server, "torchvision", content)
+    with pytest.raises(ValueError, match=rf"\.pth does not hold the weights of {name}"):
+        load_pretrained(name)
+
+
+# The hub moves on
+
+
+def test_a_revision_that_changes_meanwhile_is_checked_as_what_it_is(monkeypatch, server):
+    """Between the question what the sum should be and the download."""
+    old, new = (save(randomise(timm_vit(SMALL)).state_dict()) for _ in range(2))
+    name = publish(monkeypatch, server, "timm", old)
+    (address,) = server.contents
+    ask = huggingface_hub.get_hf_file_metadata
+
+    def ask_then_move(*args, **kwargs):
+        answer = ask(*args, **kwargs)
+        server.contents[address], server.commit = new, "f" * 40
+        return answer
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", ask_then_move)
+    vit = load_pretrained(name)
+    expected = from_timm(load(new))
+    for key, tensor in vit.state_dict().items():
+        assert torch.equal(tensor, expected[key])
+    server.manner = "missing"
+    assert torch.equal(load_pretrained(name).cls_token, vit.cls_token)
+
+
+def test_the_config_of_imagenet_may_be_junk(server):
+    address = "google/vit-base-patch16-224/config.json"
+    for junk in (b"", b"<html>", b"\xff\xfe", b"[]", b'{"id2label": [1]}', b"3"):
+        server.contents[address] = junk
+        server.commit = hashlib.sha1(junk).hexdigest()
+        with pytest.raises(ValueError, match=r"config\.json should name 1,000"):
+            imagenet_class_names()
+
+
+# What is no name, and what is no size
+
+
+@pytest.mark.parametrize("name", [None, 3, ["fashion"], {}, b"fashion", True])
+def test_what_is_no_name_is_told_what_one_looks_like(name):
+    with pytest.raises(TypeError, match=rf"'fashion'.*{type(name).__name__}"):
+        load_pretrained(name)
+
+
+@pytest.mark.parametrize("name", ["fashion", "vit_b_16"])
+def test_a_size_beyond_any_memory_is_refused(name, server):
+    with pytest.raises(ValueError, match="1000000000"):
+        load_pretrained(name, image_size=10**9)
+    assert server.asked == []
 
 
 # ImageNet's classes

@@ -20,7 +20,8 @@ from conftest import randomise
 
 from vit_tutorial import ViT, data, load_model, train
 from vit_tutorial.cnn import CNN
-from vit_tutorial.train import RECIPES, Recipe, SomePatches
+from vit_tutorial.recipes import RECIPES, Recipe
+from vit_tutorial.train import SomePatches
 
 MODEL = {"image_size": 28, "patch_size": 7, "num_classes": 10, "channels": 1, "qkv_bias": True}
 MODEL |= {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "mlp_dim": 24}
@@ -532,10 +533,11 @@ def test_the_test_set_is_read_once_and_after_everything_else(tmp_path, monkeypat
     note("load_dataset", data.load_dataset, lambda name, split, *_: f"load {split}")
     note("augment", train.augment, lambda *_: "step")
     note("evaluate", train.evaluate, lambda model, images, *_: f"evaluate on {len(images)}")
-    note("write_whole", train.write_whole, lambda path, _: f"write {path.name}")
+    note("write_checkpoint", train.write_checkpoint, lambda *_: "write checkpoint")
+    note("write_log", train.write_log, lambda path, _: f"write {path.name}")
     note("save_model", train.save_model, lambda *_: "save model")
     run(replace(TINY, epochs=2), tmp_path)
-    epoch = ["step"] * 10 + ["evaluate on 100", "write checkpoint.pt", "write log.jsonl"]
+    epoch = ["step"] * 10 + ["evaluate on 100", "write checkpoint", "write log.jsonl"]
     end = ["load test", "evaluate on 10000", "save model", "write log.jsonl"]
     assert events == ["load train", *epoch, *epoch, *end]
 
@@ -610,7 +612,7 @@ PROGRAM = f"""
 import json, os, signal, sys
 import torch
 torch.set_num_threads(1)
-from vit_tutorial import train
+from vit_tutorial import records, train
 train.RECIPES["tiny"] = train.Recipe(**json.loads({json.dumps(asdict(TINY))!r}))
 """
 
@@ -625,35 +627,28 @@ def kill_at(owner, name, n, before):
     def counted(*args, **kwargs):
         left[0] -= 1
         if left[0] == 0:
-            before(*args)
+            before(*args, **kwargs)
             kill()
         return real(*args, **kwargs)
     setattr(owner, name, counted)
 
-def half(save):
-    def write_half(content, target):
-        import io
-        whole = io.BytesIO()
-        save(content, whole)
-        with open(target, "wb") as file:
-            file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
-    return write_half
-
-def half_a_log(path, records):
-    path.with_name("log.jsonl.part").write_text('{"event": "sta')
+def half(path, content, keep=None):
+    path.with_name(path.name + ".part").write_bytes(content[: len(content) // 2])
 
 nothing = lambda *_: None
 POINTS = {
     "first step": (train, "augment", 1, nothing),
-    "half of the first checkpoint": (torch, "save", 1, half(torch.save)),
-    "first log": (train, "write_log", 1, half_a_log),
+    "half of the first checkpoint": (records, "write_whole", 1, half),
+    "half of the first log": (records, "write_whole", 2, half),
     "middle of the second epoch": (train, "augment", 16, nothing),
-    "half of the third checkpoint": (torch, "save", 3, half(torch.save)),
-    "third checkpoint's renaming": (type(train.Path()), "replace", 5, nothing),
+    "half of the third checkpoint": (records, "write_whole", 5, half),
+    # Renamed are: checkpoint, log; old checkpoint, new one, log; old one, new one
+    "old checkpoint's renaming": (type(train.Path()), "replace", 6, nothing),
+    "third checkpoint's renaming": (type(train.Path()), "replace", 7, nothing),
     "between checkpoint and log": (train, "write_log", 3, nothing),
     "test": (train, "evaluate", 5, nothing),
     "model": (train, "save_model", 1, lambda model, path: path.write_bytes(b"half")),
-    "end": (train, "write_log", 5, half_a_log),
+    "half of the last log": (records, "write_whole", 9, half),
 }
 for number, point in enumerate(POINTS.values()):
     child = os.fork()  # to import PyTorch once for all
@@ -693,14 +688,15 @@ def test_a_kill_at_any_moment_loses_at_most_an_epoch(whole, tmp_path):
     assert kept == [
         ("first step",),
         ("half of the first checkpoint",),
-        ("first log", 1),
+        ("half of the first log", 1),
         ("middle of the second epoch", 1),
         ("half of the third checkpoint", 2),
+        ("old checkpoint's renaming", 2),
         ("third checkpoint's renaming", 2),
         ("between checkpoint and log", 3),
         ("test", 4),
         ("model", 4),
-        ("end", 4),
+        ("half of the last log", 4),
     ]
 
 
@@ -887,7 +883,8 @@ def test_a_run_is_not_overwritten(command, whole, tmp_path):
     folder, *_ = whole
     before = content(folder)
     message = command("--out", folder)
-    assert f"{folder} holds a run already: resume it, or give another folder" in message
+    assert f"{folder} holds a run already: resume it (--resume), or give another folder" in message
+    assert "(--out DIR)" in message
     assert content(folder) == before
     (tmp_path / "log.jsonl").write_bytes(before["log.jsonl"])  # a log alone is one, too
     assert "holds a run already" in command("--out", tmp_path)
@@ -923,7 +920,7 @@ def test_a_damaged_checkpoint_is_named_and_left(damage, command, whole, tmp_path
     before = content(tmp_path)
     message = command("--out", tmp_path, "--resume")
     assert f"{path} is damaged or no checkpoint" in message
-    assert "remove it to begin anew" in message
+    assert f"remove {tmp_path} to begin anew" in message
     assert content(tmp_path) == before
 
 
@@ -978,7 +975,7 @@ def test_the_checkpoint_before_the_loss_was_no_number_stays(
     with interrupted("augment", 20):
         run(TINY, tmp_path)
     before = content(tmp_path)
-    assert sorted(before) == ["checkpoint.pt", "log.jsonl"]
+    assert sorted(before) == ["checkpoint.previous.pt", "checkpoint.pt", "log.jsonl"]
     real = train.set_learning_rates
 
     def explode(optimizers, recipe, done):
@@ -997,23 +994,3 @@ def test_the_checkpoint_before_the_loss_was_no_number_stays(
     command("--out", tmp_path, "--resume", fails=False)
     assert_same_weights(load_model(tmp_path / "model.safetensors"), model)
     assert numbers(read_log(tmp_path))[1:] == numbers(records)[1:]
-
-
-def test_a_full_disk_leaves_the_last_checkpoint(command, whole, tmp_path, monkeypatch):
-    _, model, _ = whole
-    real, calls = torch.save, []
-
-    def full(value, target):
-        calls.append(target)
-        if len(calls) == 3:
-            Path(target).write_bytes(b"half")
-            raise OSError(28, "No space left on device", str(target))
-        real(value, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", full)
-        assert "No space left on device" in command("--out", tmp_path)
-    assert [record["epoch"] for record in read_log(tmp_path)[1:]] == [1, 2]
-    command("--out", tmp_path, "--resume", fails=False)
-    assert_same_weights(load_model(tmp_path / "model.safetensors"), model)
-    assert sorted(content(tmp_path)) == ["checkpoint.pt", "log.jsonl", "model.safetensors"]

@@ -9,12 +9,14 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
@@ -25,23 +27,22 @@ from torch import Tensor
 from vit_tutorial.augment import shift
 from vit_tutorial.data import DATASETS
 from vit_tutorial.patches import patchify, unpatchify
-from vit_tutorial.records import is_finished, read_log
-from vit_tutorial.saving import load_model
-from vit_tutorial.train import (
-    GREY_PICTURES,
-    Recipe,
-    as_logged,
+from vit_tutorial.recipes import SMALL_CNN, SMALL_VIT, Recipe, as_logged
+from vit_tutorial.records import (
     check_same_run,
-    evaluate,
-    load_pictures,
-    train,
+    is_finished,
+    read_log,
     write_log,
 )
+from vit_tutorial.saving import load_model
+from vit_tutorial.train import (
+    evaluate,
+    load_pictures,
+    sigterm_like_ctrl_c,
+    stop,
+    train,
+)
 from vit_tutorial.vit import ViT
-
-# 60,730 and 60,309 parameters.
-SMALL_VIT = GREY_PICTURES | {"dim": 48, "depth": 3, "heads": 3, "dim_head": 16, "mlp_dim": 96}
-SMALL_CNN = {"num_classes": 10, "channels": 1, "widths": (16, 32, 55)}
 
 BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=20)
 # Nothing here may teach a model to bear shifts: that is what the two are compared in.
@@ -163,6 +164,34 @@ def end_with_the_command() -> None:
         os._exit(1)
 
     Thread(target=wait, daemon=True).start()
+    # A Ctrl-C reaches every process; the command ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def end_at_once(workers: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """Use a pool that an interrupt ends at once, with all that is waiting."""
+    with workers as pool:
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            for process in active_children():
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def describe(error: Exception) -> str:
+    """Return one line that says why a run failed."""
+    if isinstance(error, BrokenProcessPool):
+        return (
+            "not finished, for a worker was killed from outside (is there too "
+            "little memory? --jobs 1 takes less); the same command goes on"
+        )
+    first, *_ = str(error).splitlines() or [""]
+    if isinstance(error, FloatingPointError | OSError | ValueError):
+        return first
+    return f"{type(error).__name__}: {first}"
 
 
 def measure_robustness(folder: Path) -> list[dict]:
@@ -235,22 +264,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arms = dict.fromkeys(arm for name in given.name for arm in EXPERIMENTS[name])
     runs = [(arm, seed) for seed in range(given.seeds) for arm in arms]
     command = f"python -m vit_tutorial.experiments {' '.join(given.name)} --size {given.size}"
-    context, failed = get_context("spawn"), []
-    with ProcessPoolExecutor(jobs, context, initializer=end_with_the_command) as pool:
-        futures = {}
-        for arm, seed in runs:
-            recipe = sized(ARMS[arm], given.size)
-            robustness = "robustness" in given.name and arm in EXPERIMENTS["robustness"]
-            future = pool.submit(
-                run_arm, arm, seed, recipe, given.out, given.device, command, robustness
-            )
-            futures[future] = f"{arm}-{seed}"
-        for future in as_completed(futures):
-            try:
-                print(future.result(), flush=True)
-            except (FloatingPointError, OSError, ValueError) as error:  # the others go on
-                print(f"{futures[future]}: {error}", file=sys.stderr, flush=True)
-                failed.append(futures[future])
+    failed, finished = [], 0
+    workers = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=end_with_the_command)
+    try:
+        with sigterm_like_ctrl_c(), end_at_once(workers) as pool:
+            futures = {}
+            for arm, seed in runs:
+                robustness = "robustness" in given.name
+                robustness &= arm in EXPERIMENTS["robustness"]
+                future = pool.submit(
+                    run_arm,
+                    arm,
+                    seed,
+                    sized(ARMS[arm], given.size),
+                    given.out,
+                    given.device,
+                    command,
+                    robustness,
+                )
+                futures[future] = f"{arm}-{seed}"
+            for future in as_completed(futures):
+                try:
+                    print(future.result(), flush=True)
+                    finished += 1
+                except Exception as error:  # the others go on
+                    line = f"{futures[future]}: {describe(error)}"
+                    print(line, file=sys.stderr, flush=True)
+                    failed.append(futures[future])
+    except KeyboardInterrupt as interrupt:
+        stop(
+            f"{parser.prog}: stopped by {{how}}; {finished} of {len(runs)} "
+            "runs finished. The same command goes on where it stopped",
+            interrupt,
+        )
     if failed:
         names = ", ".join(sorted(failed))
         sys.exit(f"{parser.prog}: {len(failed)} of {len(runs)} runs failed: {names}")

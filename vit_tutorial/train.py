@@ -1,25 +1,27 @@
 """Training: a recipe, and one loop to be read from top to bottom.
 
-`python -m vit_tutorial.train --recipe quick --out DIR` trains on the CPU or on a GPU; started by
-`torchrun --standalone --nproc_per_node=N -m vit_tutorial.train …`, in N processes, on N GPUs if
-there are as many.
+`python -m vit_tutorial.train --recipe quick --out DIR` trains on the CPU or on
+a GPU; started by
+`torchrun --standalone --nproc_per_node=N -m vit_tutorial.train …`, in N
+processes, on N GPUs if there are as many.
 
-In DIR it keeps `log.jsonl` (a line for the run, for every epoch and for the test), `checkpoint.pt`
-(all that --resume needs, written anew after every epoch) and, at the end, `model.safetensors`.
+In DIR it keeps `log.jsonl` (a line for the run, for every epoch and for the
+test), `checkpoint.pt` (all that --resume needs, written anew after every
+epoch), `checkpoint.previous.pt` (the one before it, should that be damaged)
+and, at the end, `model.safetensors`.
 """
 
 import argparse
-import io
-import json
 import math
 import os
 import platform
+import signal
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 
 import torch
@@ -32,81 +34,20 @@ from tqdm import tqdm
 
 from vit_tutorial.augment import random_erase, random_flip, random_shift
 from vit_tutorial.data import DATASETS, first_of_each_class, load_dataset, normalize
-from vit_tutorial.saving import ARCHITECTURES, save_model
+from vit_tutorial.recipes import RECIPES, Recipe, as_logged
+from vit_tutorial.records import (
+    PREVIOUS,
+    check_same_run,
+    has_model,
+    lock_folder,
+    naming,
+    prepare_folder,
+    read_log,
+    write_checkpoint,
+    write_log,
+)
+from vit_tutorial.saving import ARCHITECTURES, load_model, save_model
 from vit_tutorial.vit import ViT
-
-GREY_PICTURES = {
-    "image_size": 28,
-    "patch_size": 4,
-    "channels": 1,
-    "num_classes": 10,
-    "qkv_bias": True,
-}
-FASHION_VIT = GREY_PICTURES | {  # the book's model: 205,962 parameters
-    "dim": 64,
-    "depth": 6,
-    "heads": 4,
-    "dim_head": 16,
-    "mlp_dim": 128,
-}
-LARGE_FASHION_VIT = GREY_PICTURES | {  # 937,610 parameters
-    "dim": 128,
-    "depth": 7,
-    "heads": 4,
-    "dim_head": 32,
-    "mlp_dim": 256,
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides how a training run ends, but for its seed."""
-
-    model: dict = field(default_factory=FASHION_VIT.copy)  # the arguments of the architecture
-    architecture: str = "ViT"  # or "CNN"
-    dataset: str = "fashion_mnist"
-    subset: int | None = None  # pictures read of the training set; None: all
-    validation: int = 5_000  # of these, the last of each class, to choose on
-    train_on: int | None = None  # of the rest, the first of each class; None: all
-    epochs: int = 45
-    repeats: int = 1  # times that an epoch goes through the pictures: more where they are few
-    batch_size: int = 64
-    lr: float = 5e-3  # AdamW's, at its highest
-    matrix_lr: float | None = 0.01  # Muon's, for the blocks' matrices; None: AdamW's there too
-    weight_decay: float = 0.05  # on matrices only
-    warm_up: float = 0.05  # share of the steps in which the learning rate rises
-    label_smoothing: float = 0.05
-    clip: float | None = 1.0  # the longest gradient; None: any
-    flip: bool = True
-    shift: int = 1  # pixels, each way
-    erase: int = 0  # side of the blackened square, in pixels
-    drop_patches: float = 0.5  # share of the patches not shown at first; it falls to none
-
-    def __post_init__(self):
-        if self.architecture not in ARCHITECTURES:
-            known = " or ".join(ARCHITECTURES)
-            raise ValueError(f"architecture is {known}, got {self.architecture!r}")
-        for name in ("epochs", "repeats", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("warm_up", "label_smoothing", "drop_patches"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 0 or more, below 1; got {getattr(self, name)}")
-        if self.drop_patches and self.architecture != "ViT":
-            raise ValueError(f"drop_patches must be 0 for a {self.architecture}: it has no patches")
-
-
-FOR_A_GPU = {"epochs": 200, "batch_size": 512, "lr": 0.01, "matrix_lr": 0.02}
-FOR_A_GPU |= {"shift": 2, "erase": 6}  # so long a run sees each picture often
-
-RECIPES = {
-    "quick": Recipe(subset=10_000, validation=1_000, epochs=4),
-    "fashion": Recipe(),
-    # For a GPU, and not tried on one yet. Batches are larger, so that there are fewer steps, of
-    # which each takes the same time there; the rates have grown with them.
-    "fashion-long": Recipe(**FOR_A_GPU),
-    "fashion-large": Recipe(model=LARGE_FASHION_VIT, **FOR_A_GPU),
-}
 
 
 class SomePatches(nn.Module):
@@ -128,6 +69,30 @@ class SomePatches(nn.Module):
         return self.vit.classify(self.vit.transformer(tokens))
 
 
+def alone(train: Callable) -> Callable:
+    """Wrap `train` so that nobody else trains in its folder at the same time.
+
+    Of several processes that train together, the one that writes locks it.
+    """
+
+    @wraps(train)
+    def locked(
+        recipe: Recipe,
+        out: str | os.PathLike,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        **given,
+    ) -> tuple[nn.Module, list[dict]]:
+        check_seed(seed)
+        _, rank, _ = find_device(device)
+        with lock_folder(Path(out)) if rank == 0 else nullcontext():
+            return train(recipe, out, seed=seed, device=device, **given)
+
+    return locked
+
+
+@alone
 def train(
     recipe: Recipe,
     out: str | os.PathLike,
@@ -139,29 +104,44 @@ def train(
     command: str | None = None,
     after_epoch: Callable[[int, nn.Module], None] | None = None,
 ) -> tuple[nn.Module, list[dict]]:
-    """Train a model by a recipe, choose its best epoch on held-out pictures, and test it once.
+    """Train a model, choose its best epoch on held-out images, test it once.
 
     Args:
-        out: folder for the log, the checkpoint and the trained model, as this module's head says.
-        seed: of the first weights, the order of the pictures, and all that is drawn on the way.
+        recipe: everything that determines the run except the seed.
+        out: folder for the log, the checkpoints and the trained model, as this
+            module's head says. No other process may train there meanwhile.
+        seed: of the first weights, the order of the images, and all that is
+            drawn on the way; from 0 to 2**32 - 1.
         device: "cpu", "cuda", "mps", or "auto" for the best that is there.
-        resume: go on from the checkpoint in `out`, or begin where there is none. The numbers are
-            those of a run that was never stopped.
-        compile_mode: torch.compile's on a GPU: "default"; "reduce-overhead", with CUDA graphs; or
-            "off". Elsewhere nothing is compiled.
+        resume: go on from the checkpoint in `out`, or begin where there is
+            none. The numbers are those of a run that was never stopped. A
+            finished run stays as it is, and is returned.
+        compile_mode: torch.compile's on a GPU: "default"; "reduce-overhead",
+            with CUDA graphs; or "off". Elsewhere nothing is compiled.
         command: what the log is to name as the command that repeats the run.
-        after_epoch: called with the number of the epoch that ended and the model, in eval mode,
-            before the checkpoint is written; epoch 0 is the model that has seen nothing yet.
+        after_epoch: called with the number of the epoch that ended and the
+            model, in eval mode, before the checkpoint is written; epoch 0 is
+            the untrained model. Of several processes, the first calls it.
 
     Returns:
-        the model of the best epoch, in eval mode on the CPU, and the log's records.
+        the model of the best epoch, in eval mode on the CPU, and the log's
+        records.
 
-    Raises FileExistsError where `out` holds a run already, ValueError for a recipe that does not
-    fit or a checkpoint that is damaged or of another run, FloatingPointError where the loss is no
-    longer a number. The last good checkpoint always stays.
+    Raises:
+        FileExistsError: `out` holds a run that is not to be resumed, or has
+            lost its checkpoint, or another process trains there.
+        ValueError: the recipe does not fit the data or the machine, or the
+            checkpoint is damaged or of another run.
+        FloatingPointError: the loss is no longer a number.
+        OSError: a file cannot be written, or the images cannot be read.
+        ConnectionError: the images cannot be downloaded.
+
+    Whatever stops a run, its last good checkpoint stays.
     """
     device, rank, world = find_device(device)
     out = Path(out)
+    if resume and has_model(out):
+        return finished_run(recipe, seed, out, rank)
     checkpoint = prepare_folder(out, resume)
     images, labels, held_out, held_out_labels = (t.to(device) for t in load_pictures(recipe))
     mean, std = DATASETS[recipe.dataset].mean, DATASETS[recipe.dataset].std
@@ -174,6 +154,7 @@ def train(
 
     torch.manual_seed(seed)
     model = ARCHITECTURES[recipe.architecture](**recipe.model).to(device)
+    check_fit(recipe, model, images)
     optimizers = build_optimizers(model, recipe)
     machine = describe_machine(device, world)
     start = {
@@ -188,9 +169,7 @@ def train(
     records, best = [start], None
     if checkpoint is not None:
         check_same_run(checkpoint["records"][0], start, out)
-        model.load_state_dict(checkpoint["model"])
-        for optimizer, state in zip(optimizers, checkpoint["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
+        restore(checkpoint, model, optimizers, out)
         records, best = checkpoint["records"], checkpoint["best"]
     first = sum(record["event"] == "epoch" for record in records)
     if first:
@@ -202,6 +181,8 @@ def train(
     if world > 1:
         net = DistributedDataParallel(net)
 
+    if rank:
+        after_epoch = None
     if after_epoch is not None and first == 0:
         after_epoch(0, model.eval())
     for epoch in range(first, recipe.epochs):
@@ -293,7 +274,7 @@ def train(
                 "best": best,
                 "records": records,
             }
-            write_whole(out / "checkpoint.pt", partial(torch.save, checkpoint))
+            write_checkpoint(out, checkpoint)
             write_log(out / "log.jsonl", records)
             print(
                 f"epoch {epoch + 1}/{recipe.epochs}: training loss {loss:.3f}, accuracy "
@@ -324,12 +305,70 @@ def train(
         "std": data.std,
     }
     if rank == 0:
-        save_model(model, out / "model.safetensors")
+        with naming(out / "model.safetensors"):
+            save_model(model, out / "model.safetensors")
         write_log(out / "log.jsonl", records)
+        (out / PREVIOUS).unlink(missing_ok=True)
         print(f"best on held-out pictures: epoch {best['epoch']}; test: {test_accuracy:.2%}")
     if world > 1:
         dist.barrier()
     return model, records
+
+
+def finished_run(recipe: Recipe, seed: int, out: Path, rank: int) -> tuple[nn.Module, list[dict]]:
+    """Read a finished run's model and records, and say that it is finished."""
+    records = read_log(out)
+    now = {"recipe": as_logged(recipe), "seed": seed}
+    check_same_run(records[0], now, out)
+    if rank == 0:
+        accuracy = records[-1]["test_accuracy"]
+        print(
+            f"{out} holds this run, finished before; test: {accuracy:.2%}",
+            flush=True,
+        )
+    return load_model(out / "model.safetensors"), records
+
+
+def restore(
+    checkpoint: dict,
+    model: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    out: Path,
+) -> None:
+    """Give a model and its optimizers what a checkpoint holds of them."""
+    try:
+        model.load_state_dict(checkpoint["best"]["model"])  # would it fit?
+        model.load_state_dict(checkpoint["model"])
+        for optimizer, state in zip(optimizers, checkpoint["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+    except Exception as error:  # whatever a crafted file has in store
+        raise ValueError(
+            f"the checkpoint in {out} does not fit its own recipe "
+            f"({type(error).__name__}): remove {out} to begin anew"
+        ) from error
+
+
+def check_seed(seed: int) -> None:
+    """Raise ValueError for a seed that PyTorch could not take times 100,000."""
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")
+
+
+def check_fit(recipe: Recipe, model: nn.Module, images: Tensor) -> None:
+    """Raise ValueError for a recipe that its model or images cannot follow."""
+    side = min(images.shape[2:])
+    for name in ("shift", "erase"):
+        if getattr(recipe, name) >= side:
+            raise ValueError(
+                f"{name} must be less than the images' {side} pixels, got {getattr(recipe, name)}"
+            )
+    if recipe.drop_patches and count_kept(model, recipe, done=0) < 1:
+        n = math.prod(model.grid)
+        most = math.floor(100 * (n - 1) / n) / 100
+        raise ValueError(
+            f"drop_patches={recipe.drop_patches} would show none of the {n} "
+            f"patches at first; use at most {most}"
+        )
 
 
 def load_pictures(recipe: Recipe) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -374,10 +413,15 @@ def augment(images: Tensor, recipe: Recipe, random: torch.Generator) -> Tensor:
 
 def draw_patches(vit: ViT, b: int, recipe: Recipe, done: float, random: torch.Generator) -> Tensor:
     """Choose which patches each picture shows, (b, kept), more of them as the run goes on."""
-    rows, columns = vit.grid
-    kept = rows * columns - round(recipe.drop_patches * (1 - done) * rows * columns)
-    order = torch.rand(b, rows * columns, generator=random, device=random.device).argsort(dim=1)
-    return order[:, :kept]
+    n = math.prod(vit.grid)
+    order = torch.rand(b, n, generator=random, device=random.device).argsort(dim=1)
+    return order[:, : count_kept(vit, recipe, done)]
+
+
+def count_kept(vit: ViT, recipe: Recipe, done: float) -> int:
+    """Return how many patches are shown at a moment of the run."""
+    n = math.prod(vit.grid)
+    return n - round(recipe.drop_patches * (1 - done) * n)
 
 
 def compiled(net: nn.Module, mode: str) -> nn.Module:
@@ -462,10 +506,14 @@ def find_device(name: str) -> tuple[torch.device, int, int]:
     if name not in ("auto", *there):
         raise ValueError(f"no device {name!r} here: there are {', '.join(there)}")
     kind = there[0] if name == "auto" else name
-    world = int(os.environ.get("WORLD_SIZE", 1))  # torchrun's way to say how many
+    world, rank, local_rank = read_torchrun()
     if world == 1:
         return torch.device(kind), 0, 1
-    rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    if name == "mps":
+        raise ValueError(
+            f"PyTorch cannot train in {world} processes on mps: start one "
+            "without torchrun, or use --device cpu"
+        )
     if kind == "cuda":
         if local_rank >= torch.cuda.device_count():
             raise ValueError(
@@ -479,6 +527,35 @@ def find_device(name: str) -> tuple[torch.device, int, int]:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if kind == "cuda" else "gloo")
     return device, rank, world
+
+
+def read_torchrun() -> tuple[int, int, int]:
+    """Read what torchrun says: the number of processes, rank and local rank.
+
+    Without torchrun it is 1, 0, 0.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return 1, 0, 0
+    names = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+    remedy = (
+        "start many processes by torchrun, which sets "
+        f"{', '.join(names)}; for one, unset WORLD_SIZE"
+    )
+    values = []
+    for name in (*names, "MASTER_ADDR", "MASTER_PORT"):
+        if name not in os.environ:
+            raise ValueError(
+                f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {name} is not set: {remedy}"
+            )
+    for name in names:
+        value = os.environ[name]
+        if not value.isdecimal():
+            raise ValueError(f"{name} is no whole number, {value!r}: {remedy}")
+        values.append(int(value))
+    world, rank, local_rank = values
+    if rank >= world:
+        raise ValueError(f"RANK is {rank} of WORLD_SIZE {world}: {remedy}")
+    return world, rank, local_rank
 
 
 def describe_machine(device: torch.device, world: int) -> dict:
@@ -501,66 +578,28 @@ def describe_machine(device: torch.device, world: int) -> dict:
     }
 
 
-def prepare_folder(out: Path, resume: bool) -> dict | None:
-    """Make sure that `out` can be written, and read the checkpoint in it if it is to be resumed."""
-    path = out / "checkpoint.pt"
+@contextmanager
+def sigterm_like_ctrl_c() -> Iterator[None]:
+    """Let a SIGTERM raise KeyboardInterrupt, so that both end the same way."""
+
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt("SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise OSError(
-            f"cannot write into {out}: {error}. Give another folder to write to"
-        ) from error
-    if not resume and (path.exists() or (out / "log.jsonl").exists()):
-        raise FileExistsError(
-            f"{out} holds a run already: resume it, or give another folder to write to"
-        )
-    if not path.exists():
-        return None
-    content = io.BytesIO(path.read_bytes())
-    try:
-        checkpoint = torch.load(content, map_location="cpu", weights_only=True)
-        if set(checkpoint) != {"model", "optimizers", "best", "records"}:
-            raise KeyError(", ".join(checkpoint))
-    except Exception as error:  # of a damaged file, PyTorch's reader may raise anything
-        raise ValueError(
-            f"{path} is damaged or no checkpoint ({type(error).__name__}); remove it to begin anew"
-        ) from error
-    return checkpoint
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def as_logged(recipe: Recipe) -> dict:
-    """Give a recipe as it is read back from a log, which knows lists but no tuples."""
-    return json.loads(json.dumps(asdict(recipe)))
-
-
-def check_same_run(before: dict, now: dict, out: Path) -> None:
-    """Raise ValueError, with what differs, unless a checkpoint's recipe and seed are the same."""
-    before, now = ({**r["recipe"], "seed": r["seed"]} for r in (before, now))
-    different = [
-        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]
-    if different:
-        raise ValueError(
-            f"{out} holds a run by another recipe ({'; '.join(different)}): resume it with the "
-            "same, or give another folder to write to"
-        )
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file beside `path`, which then takes its place: never half of it."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    part.replace(path)
-
-
-def write_log(path: Path, records: list[dict]) -> None:
-    """Write the records as JSON lines, whole."""
-    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+def stop(line: str, interrupt: KeyboardInterrupt) -> None:
+    """End a command that was interrupted: one line, and a shell's status."""
+    by_ctrl_c = not interrupt.args
+    if sys.stderr.isatty():
+        print(file=sys.stderr)  # the line that the progress bar is in
+    print(line.format(how="Ctrl-C" if by_ctrl_c else "SIGTERM"), file=sys.stderr)
+    number = signal.SIGINT if by_ctrl_c else signal.SIGTERM
+    sys.exit(128 + number)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -588,22 +627,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where the run in DIR stopped")
     given = parser.parse_args(arguments)
     command = f"python -m vit_tutorial.train --recipe {given.recipe} --seed {given.seed}"
+    out = given.out or f"runs/{given.recipe}-{given.seed}"
     try:
         recipe = RECIPES[given.recipe]
         if given.epochs is not None:
             recipe = replace(recipe, epochs=given.epochs)
             command += f" --epochs {given.epochs}"
-        train(
-            recipe,
-            given.out or f"runs/{given.recipe}-{given.seed}",
-            seed=given.seed,
-            device=given.device,
-            resume=given.resume,
-            compile_mode=given.compile,
-            command=command,
-        )
+        with sigterm_like_ctrl_c():
+            train(
+                recipe,
+                out,
+                seed=given.seed,
+                device=given.device,
+                resume=given.resume,
+                compile_mode=given.compile,
+                command=command,
+            )
     except (FloatingPointError, OSError, ValueError) as error:
         sys.exit(f"{parser.prog}: {error}")
+    except KeyboardInterrupt as interrupt:
+        if int(os.environ.get("RANK", 0)):
+            sys.exit(1)  # the first process speaks for all
+        stop(
+            f"{parser.prog}: stopped by {{how}}; {out} keeps every epoch that "
+            "ended. The same command with --resume goes on",
+            interrupt,
+        )
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

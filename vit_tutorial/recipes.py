@@ -1,0 +1,134 @@
+"""Everything that determines a training run except the seed.
+
+A recipe is a plain dataclass, and a run's log holds it whole, so that
+`Recipe(**log[0]["recipe"])` trains the same model again.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+
+from vit_tutorial.data import DATASETS
+from vit_tutorial.saving import ARCHITECTURES
+
+GREY_PICTURES = {
+    "image_size": 28,
+    "patch_size": 4,
+    "channels": 1,
+    "num_classes": 10,
+    "qkv_bias": True,
+}
+FASHION_VIT = GREY_PICTURES | {  # the book's model: 205,962 parameters
+    "dim": 64,
+    "depth": 6,
+    "heads": 4,
+    "dim_head": 16,
+    "mlp_dim": 128,
+}
+LARGE_FASHION_VIT = GREY_PICTURES | {  # 937,610 parameters
+    "dim": 128,
+    "depth": 7,
+    "heads": 4,
+    "dim_head": 32,
+    "mlp_dim": 256,
+}
+SMALL_VIT = GREY_PICTURES | {  # 60,730 parameters, for experiments
+    "dim": 48,
+    "depth": 3,
+    "heads": 3,
+    "dim_head": 16,
+    "mlp_dim": 96,
+}
+SMALL_CNN = {  # 60,309 parameters
+    "num_classes": 10,
+    "channels": 1,
+    "widths": (16, 32, 55),
+}
+
+LEAST = {"epochs": 1, "repeats": 1, "batch_size": 1, "shift": 0, "erase": 0}
+ABOVE_ZERO = ("lr", "matrix_lr", "clip")
+SHARES = ("warm_up", "label_smoothing", "drop_patches")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a training run except the seed.
+
+    Raises ValueError for values that no run could use. What depends on the
+    images is checked when they are read, before the first step.
+    """
+
+    # The arguments of the architecture.
+    model: dict = field(default_factory=FASHION_VIT.copy)
+    architecture: str = "ViT"  # or "CNN"
+    dataset: str = "fashion_mnist"
+    subset: int | None = None  # images read of the training set; None: all
+    validation: int = 5_000  # of these, the last of each class, to choose on
+    train_on: int | None = None  # of the rest, the first of each; None: all
+    epochs: int = 45
+    repeats: int = 1  # passes over the images in an epoch: more for few images
+    batch_size: int = 64
+    lr: float = 5e-3  # AdamW's, at its highest
+    matrix_lr: float | None = 0.01  # Muon's, on the blocks' matrices; or AdamW
+    weight_decay: float = 0.05  # on matrices only
+    warm_up: float = 0.05  # share of the steps while the learning rate rises
+    label_smoothing: float = 0.05
+    clip: float | None = 1.0  # the gradient's largest norm; None: any
+    flip: bool = True
+    shift: int = 1  # pixels, each way
+    erase: int = 0  # side of the blackened square, in pixels
+    drop_patches: float = 0.5  # share hidden at first; it falls to none
+
+    def __post_init__(self):
+        if self.architecture not in ARCHITECTURES:
+            known = " or ".join(ARCHITECTURES)
+            raise ValueError(f"architecture is {known}, got {self.architecture!r}")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        for name in (*ABOVE_ZERO, "weight_decay", *SHARES):
+            value = getattr(self, name)
+            if value is None and name in ("matrix_lr", "clip"):
+                continue
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise ValueError(f"{name} must be a number, got {value!r}")
+            if name in ABOVE_ZERO and not 0 < value < math.inf:
+                none = "" if name == "lr" else ", or None to do without it"
+                raise ValueError(f"{name} must be a number above 0{none}; got {value}")
+            if name == "weight_decay" and not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be 0 or more, got {value}")
+            if name in SHARES and not 0 <= value < 1:
+                raise ValueError(f"{name} must be 0 or more, below 1; got {value}")
+        if self.drop_patches and self.architecture != "ViT":
+            raise ValueError(f"drop_patches must be 0 for a {self.architecture}: it has no patches")
+        if self.dataset in DATASETS:  # load_dataset names those that there are
+            classes = len(DATASETS[self.dataset].class_names)
+            given = self.model.get("num_classes", classes)
+            if given != classes:
+                raise ValueError(
+                    f"{self.dataset} has {classes} classes: the model's "
+                    f"num_classes must be {classes}, got {given!r}"
+                )
+
+
+FOR_A_GPU = {"epochs": 200, "batch_size": 512, "lr": 0.01, "matrix_lr": 0.02}
+# So long a run shows each image often, and so it changes them more.
+FOR_A_GPU |= {"shift": 2, "erase": 6}
+
+RECIPES = {
+    "quick": Recipe(subset=10_000, validation=1_000, epochs=4),
+    "fashion": Recipe(),
+    # For a GPU, and not tried on one yet. Larger batches mean fewer steps,
+    # each of which takes the same time there; the learning rates have grown
+    # with the batches.
+    "fashion-long": Recipe(**FOR_A_GPU),
+    "fashion-large": Recipe(model=LARGE_FASHION_VIT, **FOR_A_GPU),
+}
+
+
+def as_logged(recipe: Recipe) -> dict:
+    """Return a recipe as a log gives it back: with lists in place of tuples."""
+    return json.loads(json.dumps(asdict(recipe)))
