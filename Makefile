@@ -19,7 +19,7 @@ test: book lint ## check everything: code, parity with other libraries, notebook
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n2 --dist=loadfile --nbval --nbval-current-env tests book
 
 lab: .venv/.all ## open the chapters in JupyterLab
-	$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) book
+	JUPYTER_CONFIG_PATH="$(CURDIR)/.ci$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) book
 
 notebooks: .venv/.all ## execute the chapters anew and store their outputs (one: NB=book/05_attention.ipynb)
 	$(BIN)/python .ci/notebooks.py $(NB)

@@ -22,6 +22,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parents[1]
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+}
+WIDGET = "application/vnd.jupyter.widget-view+json"
 MACHINE = [str(ROOT), sys.prefix, tempfile.gettempdir()]  # paths that no reader has
 
 
@@ -152,12 +157,7 @@ def cell_metadata(cell) -> dict:
 
 def normalise(notebook) -> None:
     """Drop whatever differs from one run, machine or editor to the next."""
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
-        }
-    )
+    notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for cell in notebook.cells:
         cell.source = cell.source.strip("\n")
@@ -168,11 +168,29 @@ def normalise(notebook) -> None:
             if output.output_type == "execute_result":
                 output.execution_count = count
             # A widget is live in a running notebook only; what is stored is its picture or text.
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            output.get("data", {}).pop(WIDGET, None)
     for cell, name in zip(
         notebook.cells, cell_ids([cell.source for cell in notebook.cells]), strict=True
     ):
         cell.id = name
+
+
+def tidy(notebook: dict) -> None:
+    """Drop what JupyterLab adds to a notebook that it saves, and only that.
+
+    A saved widget cannot be shown once its kernel is gone, and hides the picture that is saved
+    beside it: where there is a picture, the widget goes. (normalise, above, also resets ids, counts
+    and whatever a reader may have set, which is for the book's own files.)
+    """
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    bundles = [output["data"] for output in outputs if "data" in output]
+    for bundle in bundles:
+        if "text/html" in bundle:
+            bundle.pop(WIDGET, None)
+    if not any(WIDGET in bundle for bundle in bundles):
+        notebook["metadata"].pop("widgets", None)
+    if notebook["metadata"].get("kernelspec", {}).get("name") == "python3":
+        notebook["metadata"].update(METADATA)
 
 
 def renew(path: Path) -> None:

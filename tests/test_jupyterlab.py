@@ -9,7 +9,7 @@ import time
 
 import nbformat
 import pytest
-from notebooks import ROOT
+from notebooks import METADATA, ROOT
 
 FIGURE = """
 import torch
@@ -49,6 +49,7 @@ def lab(tmp_path):
     }
     (tmp_path / "jupyter_server_config.json").write_text(json.dumps(settings))
     home = {"HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path), "PYTHONWARNINGS": ""}
+    home["JUPYTER_CONFIG_PATH"] = str(ROOT / ".ci")  # as `make lab` has it
     with open(tmp_path / "log", "w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab"],
@@ -73,6 +74,14 @@ def address(server, log):
             break
         time.sleep(0.2)
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+def wait_until(condition, what):
+    for _ in range(300):
+        if condition():
+            return
+        time.sleep(0.2)
+    pytest.fail(f"in a minute it did not come to this: {what}")
 
 
 def test_a_figure_in_jupyterlab_and_its_kernel_hear_each_other(lab, browser):
@@ -101,3 +110,49 @@ def test_a_figure_in_jupyterlab_and_its_kernel_hear_each_other(lab, browser):
     outside = [url for url in asked if not url.startswith((lab, "data:", "blob:"))]
     assert outside == []
     page.close()
+
+
+def test_make_lab_reads_the_settings_that_are_tested_here():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf8")
+    assert re.search(
+        r'^lab:.*\n\tJUPYTER_CONFIG_PATH="\$\(CURDIR\)/\.ci\b.* -m jupyterlab ', makefile, re.M
+    )
+    assert (ROOT / ".ci" / "jupyter_server_config.py").exists()
+
+
+def test_a_figure_is_still_there_when_a_saved_notebook_is_opened_again(lab, browser, tmp_path):
+    """Saved, its kernel shut down, its tab closed, opened again: before, "model not found"."""
+    path = tmp_path / "work" / "figure.ipynb"
+    page = browser.new_page(viewport={"width": 1400, "height": 1400})
+    page.set_default_timeout(90_000)
+    page.goto(f"{lab}/lab/tree/figure.ipynb")
+    first = page.locator(".jp-Notebook .jp-CodeCell").first
+    first.wait_for()
+    page.get_by_text("| Idle").first.wait_for()
+    first.click()
+    page.keyboard.press("Shift+Enter")
+    first.locator(".vt-card").wait_for()
+    page.keyboard.press("Control+s")
+    wait_until(lambda: "vt-live" in path.read_text("utf8"), "the figure is saved")
+    (token,) = [c["value"] for c in page.context.cookies() if c["name"] == "_xsrf"]
+    (session,) = page.request.get(f"{lab}/api/sessions").json()
+    gone = page.request.delete(
+        f"{lab}/api/sessions/{session['id']}", headers={"X-XSRFToken": token}
+    )
+    assert gone.ok
+    page.close()
+
+    page = browser.new_page(viewport={"width": 1400, "height": 1400})
+    page.set_default_timeout(90_000)
+    page.goto(f"{lab}/lab/tree/figure.ipynb")
+    page.get_by_text("| Idle").first.wait_for()  # so the widgets had their chance
+    output = page.locator(".jp-Notebook .jp-CodeCell").first.locator(".jp-OutputArea-output")
+    image = output.locator("img")
+    image.wait_for()
+    assert image.bounding_box()["height"] > 100
+    assert "model not found" not in page.locator(".jp-Notebook").inner_text()
+    page.close()
+
+    stored = nbformat.read(path, as_version=4)
+    assert stored.metadata == METADATA  # no version, no display name of this machine's kernel
+    assert "model_id" not in path.read_text("utf8")

@@ -4,6 +4,7 @@ That the outputs are what the code prints is nbval's business; here is what nbva
 """
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -231,6 +232,37 @@ def test_what_the_page_folds_is_folded_in_jupyterlab(tags, folded):
     notebook = notebook_of("setup()", "f()", tags=tags, jupyter={"source_hidden": True})
     notebooks.normalise(notebook)
     assert notebook.cells[1].metadata.get("jupyter", {}) == dict.fromkeys(folded, True)
+
+
+def saved_by_jupyterlab(kernel="python3", **widget):
+    """A notebook as JupyterLab hands it to be saved: dicts, with what its editor adds."""
+    view = {notebooks.WIDGET: {"model_id": "5f3"}, "text/plain": "Cutter()", **widget}
+    notebook = notebook_of("figure")
+    notebook.cells[0].outputs = [nbformat.v4.new_output("execute_result", view)]
+    notebook.cells[0].metadata = {"trusted": True, "slideshow": {"slide_type": "slide"}}
+    notebook.metadata = {
+        "kernelspec": {"name": kernel, "display_name": "Python 3 (ipykernel)"},
+        "language_info": {"name": "python", "version": "3.12.1"},
+        "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {}}},
+        "toc": {"base_numbering": 1},
+    }
+    return json.loads(json.dumps(notebook))
+
+
+def test_saving_keeps_the_picture_of_a_figure_and_all_that_readers_set():
+    saved = saved_by_jupyterlab(**{"text/html": "<img>"})
+    notebooks.tidy(saved)
+    (cell,) = saved["cells"]
+    assert cell["outputs"][0]["data"] == {"text/plain": "Cutter()", "text/html": "<img>"}
+    assert cell["metadata"] == {"trusted": True, "slideshow": {"slide_type": "slide"}}
+    assert saved["metadata"] == {**notebooks.METADATA, "toc": {"base_numbering": 1}}
+
+
+def test_saving_changes_no_widget_without_a_picture_and_no_other_kernel():
+    saved = saved_by_jupyterlab(kernel="julia")
+    before = json.dumps(saved)
+    notebooks.tidy(saved)
+    assert json.dumps(saved) == before
 
 
 def test_a_semicolon_that_should_hide_a_value_is_found():
