@@ -132,7 +132,7 @@ def test_an_exception_passes_and_leaves_the_model_as_it_was(vit, images, fused_c
 
 
 def test_an_exception_inside_the_model_does_too(vit, images, fused_calls):
-    with pytest.raises(ValueError, match="reads pictures of shape"), record_attention(vit):
+    with pytest.raises(ValueError, match="reads images of shape"), record_attention(vit):
         vit(images[:, :, 1:])
     assert is_as_before(vit, images, fused_calls)
 
@@ -458,7 +458,7 @@ def test_a_change_is_undone_on_leaving(vit, images, fused_calls, change):
 @pytest.mark.parametrize("change", [colder, one_headed])
 def test_a_change_is_undone_by_an_exception_too(vit, images, fused_calls, change):
     expected = vit(images)
-    with pytest.raises(ValueError, match="reads pictures of shape"), change(vit):
+    with pytest.raises(ValueError, match="reads images of shape"), change(vit):
         vit(images[:, :, 1:])
     assert torch.equal(vit(images), expected)
     assert is_as_before(vit, images, fused_calls)
@@ -888,7 +888,7 @@ def test_relevance_leaves_gradients_hooks_and_pictures_as_they_were(vit, images,
     [
         ([0, 3], r"classes are 0 to 2, got \[0, 3\]"),
         ([-1, 0], r"got \[-1, 0\]"),
-        ([0], r"classes are 2 whole numbers, one a picture; got torch.int64 of shape \(1,\)"),
+        ([0], r"classes are 2 whole numbers, one an image; got torch.int64 of shape \(1,\)"),
         (1, r"of shape \(\)"),
         ([0.0, 1.0], r"got torch.float32"),
         (torch.eye(3)[:2].long(), r"of shape \(2, 3\)"),

@@ -1,5 +1,6 @@
 """The CNN: its size, its layers written out, its equivariance to shifts, and what it refuses."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -91,24 +92,46 @@ def test_config_builds_the_same_again():
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "message"),
     [
-        {"num_classes": 0},
-        {"channels": 0},
-        {"widths": (4, 4)},
-        {"widths": ()},
-        {"widths": (4, 0, 4)},
-        {"widths": (4, 4, 4, 4)},
+        ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
+        ({"channels": 0}, "channels must be at least 1, got 0"),
+        ({"channels": "1"}, "channels must be a whole number of at least 1, got '1'"),
+        ({"widths": (4, 4)}, r"widths are three whole numbers, got \(4, 4\)"),
+        ({"widths": ()}, r"widths are three whole numbers, got \(\)"),
+        ({"widths": 4}, "widths are three whole numbers, got 4"),
+        ({"widths": (4, 4, 4, 4)}, r"widths are three .* got \(4, 4, 4, 4\)"),
+        ({"widths": (4, 0, 4)}, r"widths\[1\] must be at least 1, got 0"),
+        ({"widths": (4, 4, 4.0)}, r"widths\[2\] must be a whole number .* got 4\.0"),
     ],
 )
-def test_numbers_that_do_not_fit_are_named(arguments):
-    (name,) = arguments
-    with pytest.raises(ValueError, match=rf"three widths.*at least 1.*'{name}': "):
+def test_numbers_that_do_not_fit_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
         CNN(**({"num_classes": 3} | arguments))
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 8, 8), (1, 2, 3, 8), (1, 2, 8, 3)])
-def test_pictures_of_another_shape_are_refused(shape):
+def test_numpy_numbers_become_plain_ones():
+    widths = tuple(np.array([3, 4, 6]))
+    config = CNN(num_classes=np.int64(5), channels=np.int8(2), widths=widths).config
+    assert config == {"num_classes": 5, "channels": 2, "widths": (3, 4, 6)}
+    assert {type(n) for n in (*config["widths"], config["num_classes"])} == {int}
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [
+        ((2, 3, 8, 8), r"\(b, 2, H, W\)"),
+        ((2, 8, 8), r"\(b, 2, H, W\)"),
+        ((1, 2, 3, 8), "4 x 4"),
+        ((1, 2, 8, 3), "4 x 4"),
+    ],
+)
+def test_images_of_another_shape_are_refused(shape, wanted):
     given = ", ".join(map(str, shape))
-    with pytest.raises(ValueError, match=rf"\(b, 2, H, W\), of 4 x 4.*got \({given}\)"):
+    with pytest.raises(ValueError, match=rf"{wanted}.*got \({given}\)"):
         small_cnn()(torch.randn(shape))
+
+
+def test_images_of_another_dtype_are_refused():
+    with pytest.raises(ValueError, match=r"reads float32 images, got torch\.uint8; .*normalize"):
+        small_cnn()(torch.zeros(1, 2, 8, 8, dtype=torch.uint8))

@@ -1,5 +1,6 @@
 """Cutting pictures into patches and putting them together again."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -89,6 +90,20 @@ def test_pair_reads_one_number_as_a_square():
     assert pair((2, 3)) == (2, 3)
 
 
+def test_numpy_numbers_become_plain_ones():
+    for size in (np.int64(16), (np.int32(2), np.uint8(3))):
+        assert pair(size) == ((16, 16) if size == 16 else (2, 3))
+        assert {type(side) for side in pair(size)} == {int}
+
+
+@pytest.mark.parametrize("images", [np.zeros((1, 1, 4, 4)), [[1]], None, "images"])
+def test_what_is_no_tensor_is_named(images):
+    with pytest.raises(TypeError, match=r"images come as a torch\.Tensor, got a "):
+        patchify(images, 2)
+    with pytest.raises(TypeError, match=r"patches come as a torch\.Tensor, got a "):
+        unpatchify(images, (2, 2), 2)
+
+
 def test_patch_grid_counts_rows_and_columns():
     assert patch_grid(224, 16) == (14, 14)
     assert patch_grid((28, 42), (4, 6)) == (7, 7)
@@ -110,6 +125,9 @@ def test_patch_grid_counts_rows_and_columns():
         (lambda: unpatchify(torch.zeros(1, 4, 10), (2, 2), 2), "2 x 2.*multiple of 4.*not 10"),
         (lambda: unpatchify(torch.zeros(4, 12), (2, 2), 2), r"\(b, n, p\*p\*c\).*\(4, 12\)"),
         (lambda: patch_grid(30, 16), "16 x 16.*30 x 30"),
+        (lambda: pair(True), "whole number.*got True"),
+        (lambda: pair("ab"), "whole number.*got 'ab'"),
+        (lambda: pair(10**30), "whole number.*got 1000"),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):

@@ -1,12 +1,19 @@
 """Position embeddings: what each choice holds, and carrying learned ones over to another grid."""
 
+import numpy as np
 import pytest
 import torch
 from einops import rearrange
 from timm.layers import resample_abs_pos_embed
 from vit_pytorch.simple_vit import posemb_sincos_2d
 
-from vit_tutorial import ViT, resize_pos_embedding, sincos_2d
+from vit_tutorial import (
+    ViT,
+    attention_on_grid,
+    resize_pos_embedding,
+    sincos_2d,
+    unpatchify,
+)
 from vit_tutorial.positions import POSITIONS, rows_and_columns
 
 
@@ -111,12 +118,52 @@ def test_resizing_keeps_the_dtype(dtype):
         ((1, 17, 8), (4, 4), (2, 2), 0, r"\(1, 16, dim\), got \(1, 17, 8\)"),
         ((17, 8), (4, 4), (2, 2), 1, r"got \(17, 8\)"),
         ((2, 17, 8), (4, 4), (2, 2), 1, r"got \(2, 17, 8\)"),
-        ((1, 17, 8), (4, 4), (0, 2), 1, "at least 1 x 1, got 0 x 2"),
+        ((1, 17, 8), (4, 4), (0, 2), 1, r"a grid is \(rows, columns\).*at least 1; got \(0, 2\)"),
     ],
 )
 def test_a_grid_that_does_not_fit_is_named(shape, old, new, num_prefix, message):
     with pytest.raises(ValueError, match=message):
         resize_pos_embedding(torch.zeros(shape), old, new, num_prefix)
+
+
+@pytest.mark.parametrize("grid", [(2.5, 2), 4, "ab", (-2, -2), (2, 2, 2), None, (True, 2)])
+def test_what_is_no_grid_is_named_wherever_one_is_given(grid):
+    pos = torch.zeros(1, 17, 8)
+    for call in (
+        lambda: sincos_2d(grid, 8),
+        lambda: resize_pos_embedding(pos, grid, (2, 2)),
+        lambda: resize_pos_embedding(pos, (4, 4), grid),
+        lambda: unpatchify(torch.zeros(1, 4, 12), grid, 2),
+        lambda: attention_on_grid(torch.zeros(4, 4), grid, (0, 0)),
+    ):
+        with pytest.raises(ValueError, match=r"a grid is \(rows, columns\), .* got") as error:
+            call()
+        assert repr(grid) in str(error.value)
+
+
+@pytest.mark.parametrize("dim", [8.0, "8", None, True])
+def test_sincos_needs_a_whole_number(dim):
+    with pytest.raises(ValueError, match="multiple of 4, got"):
+        sincos_2d((2, 2), dim)
+
+
+def test_numpy_numbers_are_numbers():
+    grid, dim = (np.int64(2), np.int32(3)), np.int64(8)
+    assert torch.equal(sincos_2d(grid, dim), sincos_2d((2, 3), 8))
+
+
+@pytest.mark.parametrize("num_prefix", [-1, 1.0, "1", None])
+def test_a_number_of_tokens_in_front_that_is_none_is_named(num_prefix):
+    with pytest.raises(ValueError, match="num_prefix must be a whole number from 0, got"):
+        resize_pos_embedding(torch.zeros(1, 15, 8), (4, 4), (2, 2), num_prefix)
+
+
+def test_positions_of_whole_numbers_are_refused():
+    """Interpolated and rounded back they would be wrong without a word."""
+    with pytest.raises(ValueError, match=r"floating-point numbers, got torch\.int64"):
+        resize_pos_embedding(torch.zeros(1, 17, 8).long(), (4, 4), (2, 2))
+    with pytest.raises(TypeError, match=r"got a ndarray; torch\.from_numpy"):
+        resize_pos_embedding(np.zeros((1, 17, 8)), (4, 4), (2, 2))
 
 
 def small_vit(position: str, **overrides) -> ViT:

@@ -95,7 +95,29 @@ def test_any_argument_of_vit_can_be_overridden():
     assert set(vit.config) == set(inspect.signature(ViT).parameters)
 
 
-@pytest.mark.parametrize("name", ["B/15", "b/16", "B16", "XL/16", "", "B/16/16", "H/16"])
+@pytest.mark.parametrize(
+    ("overrides", "dim_head"),
+    [({"dim": 192}, 32), ({"heads": 12}, 32), ({"dim": 192, "heads": 3}, 64), ({}, 64)],
+)
+def test_another_dim_or_number_of_heads_keeps_a_head_their_quotient(overrides, dim_head):
+    assert create_vit("S/16", depth=1, **overrides).config["dim_head"] == dim_head
+    assert create_vit("S/16", depth=1, dim_head=7, **overrides).config["dim_head"] == 7
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"heads": 5}, "5 heads do not share a dim of 384 equally; use a multiple of 5, or give"),
+        ({"heads": 0}, "heads must be at least 1, got 0"),
+        ({"dim": "192"}, "dim must be a whole number of at least 1, got '192'"),
+    ],
+)
+def test_a_dim_that_heads_cannot_share_is_named(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        create_vit("S/16", **overrides)
+
+
+@pytest.mark.parametrize("name", ["B/15", "b/16", "B16", "XL/16", "", "B/16/16", "H/16", None, 16])
 def test_an_unknown_name_is_told_the_known_ones(name):
     with pytest.raises(ValueError, match=r"no variant .*Ti/16.*H/14") as error:
         create_vit(name)

@@ -1,7 +1,9 @@
 """The model: both roads of attention, its symmetries, its start, and the one it descends from."""
 
 import copy
+import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -334,7 +336,7 @@ def test_an_empty_batch_gives_an_empty_answer():
     [
         ({"patch_size": 4}, "4 x 4.*6 x 8"),
         ({"patch_size": 0}, "at least 1, .*got 0"),
-        ({"pool": "max"}, '"cls" or "mean", got \'max\''),
+        ({"pool": "max"}, "pool is one of cls, mean, got 'max'"),
         ({"position": "learned_1d"}, "none, learned, learned_2d, sincos_2d, got 'learned_1d'"),
         ({"position": "learned_2d", "dim": 9}, "even dim, got 9"),
         ({"position": "sincos_2d", "dim": 10}, "multiple of 4, got 10"),
@@ -348,6 +350,95 @@ def test_an_empty_batch_gives_an_empty_answer():
 def test_arguments_that_do_not_fit_are_named(overrides, message):
     with pytest.raises(ValueError, match=message):
         small_vit(**overrides)
+
+
+SIZES = ("num_classes", "dim", "depth", "heads", "mlp_dim", "channels", "dim_head")
+
+
+@pytest.mark.parametrize("wrong", [8.0, "8", None, True, [8], math.nan])
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_are_whole_numbers(name, wrong):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got"):
+        small_vit(**{name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Attention(8, heads=0), "heads must be at least 1, got 0"),
+        (lambda: Attention(8.0), r"dim must be a whole number of at least 1, got 8\.0"),
+        (lambda: Attention(8, dim_head=-1), "dim_head must be at least 1, got -1"),
+        (lambda: Attention(8, dropout="0.1"), "dropout must be a number from 0 to 1, got '0.1'"),
+        (lambda: Attention(8, qkv_bias="no"), "qkv_bias must be True or False, got 'no'"),
+        (lambda: Transformer(8, -1, 2, 4, 12), "depth must be at least 1, got -1"),
+        (lambda: Transformer(8, 1, 2, 4, "12"), "hidden_dim must be a whole number .* got '12'"),
+        (lambda: FeedForward(8, 10**30), "hidden_dim must be at most 2,147,483,647, got 1000"),
+        (lambda: FeedForward(8, 12, math.nan), "dropout must be a number from 0 to 1, got nan"),
+        (lambda: PreNorm(8, nn.Identity(), eps=-1), "eps must be a small number above 0, .* -1"),
+        *(
+            (lambda eps=eps: small_vit(eps=eps), "eps must be a small number above 0")
+            for eps in (-1, 0, math.nan, math.inf, "x", None, 1e-300)
+        ),
+        (lambda: small_vit(emb_dropout=1.5), r"emb_dropout must be a number from 0 to 1, got 1\.5"),
+        (lambda: small_vit(pool=["cls"]), r"pool is one of cls, mean, got \['cls'\]"),
+    ],
+)
+def test_arguments_of_every_module_are_looked_at(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_a_vit_of_numpy_numbers_has_a_config_of_plain_ones():
+    given = SIZE | BODY | {"eps": 1e-5, "dropout": 0.25, "qkv_bias": True}
+    of_numpy = {name: np.array(value)[()] for name, value in given.items()}
+    of_numpy["image_size"] = tuple(of_numpy["image_size"])
+    vit = ViT(**of_numpy)
+    found = {name: vit.config[name] for name in given}
+    assert found == given
+    assert {name: type(value) for name, value in found.items()} == {
+        name: type(value) for name, value in given.items()
+    }
+    assert {type(side) for side in vit.config["image_size"]} == {int}
+    assert vit(torch.randn(2, 1, 6, 8)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (
+            torch.zeros(2, 1, 6, 8).byte(),
+            ValueError,
+            r"reads float32 images, got torch\.uint8; data",
+        ),
+        (
+            torch.zeros(2, 1, 6, 8).double(),
+            ValueError,
+            r"got torch\.float64; images\.to\(torch\.float32",
+        ),
+        (
+            torch.zeros(2, 1, 6, 8).long(),
+            ValueError,
+            r"got torch\.int64; images\.to\(torch\.float32",
+        ),
+        (
+            np.zeros((2, 1, 6, 8), np.float32),
+            TypeError,
+            "images .* got a ndarray; torch.from_numpy",
+        ),
+        (None, TypeError, r"images come as a torch\.Tensor, got a NoneType"),
+    ],
+)
+def test_images_of_another_type_are_named(images, error, message):
+    with pytest.raises(error, match=message):
+        small_vit()(images)
+
+
+def test_under_autocast_images_may_have_another_dtype():
+    vit = randomise(small_vit())
+    images = torch.randn(2, 1, 6, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = vit(images.bfloat16())
+    torch.testing.assert_close(found.float(), vit(images), atol=0.1, rtol=0.1)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 6, 8), (2, 1, 8, 6), (1, 6, 8), (2, 1, 1, 6, 8), (6, 8)])

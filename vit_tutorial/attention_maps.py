@@ -7,14 +7,18 @@ A map is (b, h, n, n); row i of it holds how much token i takes from each token.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
 from einops import einsum, rearrange, reduce, repeat
 from torch import Tensor, nn
 
+from vit_tutorial.checks import check_classes, check_grid, check_tensor, is_whole
 from vit_tutorial.patches import pair
 from vit_tutorial.vit import Attention, ViT
+
+SHARPEST = 1e6  # the largest scale of scores at which float32 holds them and their differences
 
 
 @contextmanager
@@ -72,17 +76,21 @@ def switch_off_heads(vit: nn.Module, heads: Mapping[int, Iterable[int]]) -> Iter
     so these rows sum to 0.
 
     Raises ValueError for a layer or a head that is not there and for a model that has no
-    `Attention` layer of ours; RuntimeError for a compiled model, and for a block in which a layer
-    that has heads to switch off did not run.
+    `Attention` layer of ours; TypeError for heads in another form; RuntimeError for a compiled
+    model, and for a block in which a layer that has heads to switch off did not run.
     On leaving, also by an exception, the model is as it was.
     """
     layers = attention_layers(vit, "change")
+    if not isinstance(heads, Mapping) or not all(isinstance(o, Iterable) for o in heads.values()):
+        raise TypeError(
+            f"heads come as {{layer: [head, ...]}}, such as {{0: [1, 3]}}; got {heads!r}"
+        )
     chosen = {index: list(off) for index, off in heads.items()}
     for index, off in chosen.items():
-        if index not in range(len(layers)):
+        if not is_whole(index) or index not in range(len(layers)):
             raise ValueError(f"there is no layer {index!r}; the layers are 0 to {len(layers) - 1}")
         count = layers[index].heads
-        if absent := [head for head in off if head not in range(count)]:
+        if absent := [head for head in off if not is_whole(head) or head not in range(count)]:
             raise ValueError(f"layer {index} has no heads {absent}; its heads are 0 to {count - 1}")
     ran = set()
 
@@ -117,20 +125,26 @@ def change_temperature(vit: nn.Module, temperature: float) -> Iterator[None]:
             logits = vit(images)
 
     Args:
-        temperature: 1 changes nothing; near 0 each token hears one token, far above 1 all of them
-            equally. Inside another such block the two multiply.
+        temperature: 1 changes nothing; near 0 each token attends to one token, far above 1 to all
+            of them equally. Inside another such block the two multiply.
 
-    Raises ValueError for a temperature that is not positive and finite and for a model that has no
-    `Attention` layer of ours; RuntimeError for a compiled model.
+    Raises ValueError for a temperature that is not positive and finite, or so small that scores
+    overflow, and for a model that has no `Attention` layer of ours; RuntimeError for a compiled
+    model.
     On leaving, also by an exception, the model is as it was.
     """
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"a temperature is positive and finite, got {temperature}")
+    if not isinstance(temperature, Real) or not 0 < temperature < math.inf:
+        raise ValueError(f"a temperature is positive and finite, got {temperature!r}")
     layers = attention_layers(vit, "change")
     scales = [layer.scale for layer in layers]
+    if max(scales) > SHARPEST * temperature:
+        raise ValueError(
+            f"a temperature of {temperature} makes attention scores too large to compare; "
+            "all temperatures in force must multiply to 1e-6 or more"
+        )
     try:
         for layer, scale in zip(layers, scales, strict=True):
-            layer.scale = scale / temperature  # both roads of Attention.forward read it
+            layer.scale = scale / temperature  # both branches of Attention.forward read it
         yield
     finally:
         for layer, scale in zip(layers, scales, strict=True):
@@ -154,16 +168,16 @@ def attention_on_grid(
     Raises ValueError where the grid does not fit, where the patch is outside it, and where the
     class token is asked for and there is none.
     """
-    rows, columns = grid
     prefix = tokens_before_patches(attention, grid)
+    rows, columns = grid
     if patch is None:
         if not prefix:
             raise ValueError("there is no class token here; name a patch=(row, column)")
         token = 0
     else:
+        if not is_place(patch, grid):
+            raise ValueError(f"there is no patch {patch!r} in a grid of {rows} x {columns}")
         row, column = patch
-        if row not in range(rows) or column not in range(columns):
-            raise ValueError(f"there is no patch {patch} in a grid of {rows} x {columns}")
         token = prefix + row * columns + column
     return rearrange(attention[..., token, prefix:], "... (h w) -> ... h w", h=rows)
 
@@ -192,13 +206,14 @@ def attention_rollout(
     Source: Abnar and Zuidema (2020), section 3; the paper's appendix D.8 draws Figure 6 with it.
     """
     check_maps(maps)
-    if head_fusion not in ("mean", "max", "min"):
+    if not isinstance(head_fusion, str) or head_fusion not in ("mean", "max", "min"):
         raise ValueError(f'head_fusion is "mean", "max" or "min", got {head_fusion!r}')
-    if not 0 <= discard_ratio < 1:
-        raise ValueError(f"discard_ratio is at least 0 and below 1, got {discard_ratio}")
+    if not isinstance(discard_ratio, Real) or not 0 <= discard_ratio < 1:
+        raise ValueError(f"discard_ratio is at least 0 and below 1, got {discard_ratio!r}")
     b, _, _, n = maps[0].shape
     identity = torch.eye(n).to(maps[0])
-    discarded = int(discard_ratio * n)
+    discarded = int(round(discard_ratio * n, 6))  # 0.29 * 100 is 28.999999999999996
+    discarded = min(discarded, n - 1)
     rollout = repeat(identity, "i j -> b i j", b=b)
     for attention in maps:
         fused = reduce(attention, "b h i j -> b i j", head_fusion)
@@ -226,23 +241,27 @@ def attention_relevance(vit: nn.Module, images: Tensor, classes: Tensor) -> Tens
 
     Works under `torch.no_grad()` and with frozen weights, and leaves every `.grad` as it was.
 
-    Raises ValueError for classes that do not fit, and what `record_attention` raises.
+    Raises ValueError for images or classes that do not fit and for a model built under
+    `torch.inference_mode()`, and what `record_attention` raises.
     Source: Chefer, Gur and Wolf (2021), Generic Attention-Model Explainability, equations 5 and 6.
     """
+    check_tensor(images, "images")
+    if not images.is_floating_point():
+        raise ValueError(
+            f"images are floating-point numbers here, got {images.dtype}; "
+            "data.normalize makes float32 of bytes"
+        )
+    if isinstance(vit, nn.Module) and any(p.is_inference() for p in vit.parameters()):
+        raise ValueError(
+            "this model was built under torch.inference_mode(), so no gradient passes through it; "
+            "build or load it outside"
+        )
     with torch.inference_mode(False), torch.enable_grad(), record_attention(vit) as maps:
         # Pictures that want a gradient give the maps a graph, even where no weight wants one.
         logits = vit(images.detach().clone().requires_grad_())
-        classes = torch.as_tensor(classes, device=logits.device)
-        b, count = logits.shape
-        if classes.is_floating_point() or classes.shape != (b,):
-            raise ValueError(
-                f"classes are {b} whole numbers, one a picture; "
-                f"got {classes.dtype} of shape {tuple(classes.shape)}"
-            )
-        if not ((classes >= 0) & (classes < count)).all():
-            raise ValueError(f"this model's classes are 0 to {count - 1}, got {classes.tolist()}")
-        gradients = torch.autograd.grad(logits.gather(1, classes.long()[:, None]).sum(), maps)
-    n = maps[0].shape[-1]
+        classes = check_classes(classes, *logits.shape).clone().to(logits.device)
+        gradients = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), maps)
+    b, _, _, n = maps[0].shape
     relevance = repeat(torch.eye(n).to(maps[0]), "i j -> b i j", b=b)
     for attention, gradient in zip(maps, gradients, strict=True):
         spoke_for = (gradient * attention.detach()).relu()
@@ -320,6 +339,8 @@ def layer_predictions(vit: ViT, images: Tensor) -> Tensor:
 
 def attention_layers(vit: nn.Module, purpose: str) -> list[Attention]:
     """List a model's attention layers, or raise where they could not be hooked."""
+    if not isinstance(vit, nn.Module):
+        raise TypeError(f"a model is needed to {purpose}, such as a ViT; got {vit!r}")
     layers = [module for module in vit.modules() if isinstance(module, Attention)]
     if not layers:
         raise ValueError(
@@ -335,6 +356,13 @@ def attention_layers(vit: nn.Module, purpose: str) -> list[Attention]:
 
 
 def check_maps(maps: Sequence[Tensor]) -> None:
+    """Raise ValueError unless `maps` is what `record_attention` gives, filled."""
+    if not isinstance(maps, Sequence | Tensor) or not all(
+        attention is None or isinstance(attention, Tensor) for attention in maps
+    ):
+        raise ValueError(
+            f"maps are a list of tensors, as record_attention gives; got a {type(maps).__name__}"
+        )
     shapes = [tuple(attention.shape) for attention in maps if attention is not None]
     if (
         not shapes
@@ -342,18 +370,30 @@ def check_maps(maps: Sequence[Tensor]) -> None:
         or len(set(shapes)) > 1
         or len(shapes[0]) != 4
         or shapes[0][2] != shapes[0][3]
+        or 0 in shapes[0][1:]
+        or not all(attention.is_floating_point() for attention in maps)
     ):
         found = ", ".join(map(str, dict.fromkeys(shapes))) or "none"
         raise ValueError(
-            "maps are a list over layers, each (b, heads, n, n) and filled by a forward pass "
-            f"inside record_attention; got {len(maps)} of shape {found}"
+            "maps are a list over layers, each (b, heads, n, n), of floats and filled by a "
+            f"forward pass inside record_attention; got {len(maps)} of shape {found}"
         )
+
+
+def is_place(patch: object, grid: tuple[int, int]) -> bool:
+    """Tell whether `patch` is a (row, column) of the grid."""
+    return (
+        isinstance(patch, tuple | list)
+        and len(patch) == 2
+        and all(is_whole(i) and i in range(n) for i, n in zip(patch, grid, strict=True))
+    )
 
 
 def tokens_before_patches(attention: Tensor, grid: tuple[int, int]) -> int:
     """Tell from a map's size whether a class token stands before the patches: 1 or 0."""
-    rows, columns = grid
-    n = attention.shape[-1]
+    rows, columns = check_grid(grid)
+    check_tensor(attention, "attention maps")
+    n = attention.shape[-1] if attention.ndim else 0
     if attention.shape[-2:] != (n, n) or n - rows * columns not in (0, 1):
         raise ValueError(
             f"a grid of {rows} x {columns} needs maps of {rows * columns} tokens, or of one more "

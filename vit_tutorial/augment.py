@@ -1,4 +1,4 @@
-"""Augmentation: change each picture a little every time it is shown.
+"""Augmentation: change each image a little every time it is shown.
 
 A whole batch is changed at once, where it lies (on the GPU, if that is where). What is drawn at
 random comes from a generator that the caller seeds.
@@ -7,18 +7,25 @@ random comes from a generator that the caller seeds.
 import torch
 from torch import Generator, Tensor
 
+from vit_tutorial.checks import LARGEST, check_batch, check_tensor, is_whole
+
 
 def random_flip(images: Tensor, generator: Generator) -> Tensor:
-    """Mirror every other picture, at random, left to right: (b, c, H, W) stays."""
+    """Mirror each image left to right with probability 1/2: (b, c, H, W) stays."""
+    check_batch(images)
+    check_generator(generator)
     flipped = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
     return torch.where(flipped, images.flip(-1), images)
 
 
 def random_shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
-    """Move each picture by up to so many pixels, down or up and left or right; black comes in.
+    """Move each image by up to `pixels`, down or up and left or right; black comes in.
 
     (b, c, H, W) stays. Every shift from -pixels to +pixels is as likely as any other.
     """
+    check_batch(images)
+    check_pixels("pixels", pixels)
+    check_generator(generator)
     b = len(images)
     down, right = torch.randint(
         -pixels, pixels + 1, (2, b), generator=generator, device=images.device
@@ -27,10 +34,18 @@ def random_shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
 
 
 def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Move picture i by down[i] and right[i] pixels; zeros come in at the sides.
+    """Move image i by down[i] and right[i] pixels; zeros come in at the sides.
 
     images: (b, c, H, W). down, right: whole numbers, (b,), negative for up and left.
     """
+    check_batch(images)
+    for name, shifts in (("down", down), ("right", right)):
+        check_tensor(shifts, name)
+        if shifts.shape != (len(images),) or shifts.is_floating_point() or shifts.is_complex():
+            raise ValueError(
+                f"{name} holds {len(images)} whole numbers, one an image; "
+                f"got {shifts.dtype} of shape {tuple(shifts.shape)}"
+            )
     b, _, height, width = images.shape
     rows = torch.arange(height, device=images.device) - down[:, None]  # (b, H): where from
     columns = torch.arange(width, device=images.device) - right[:, None]  # (b, W)
@@ -44,10 +59,13 @@ def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def random_erase(images: Tensor, side: int, generator: Generator) -> Tensor:
-    """Blacken a square in each picture, its centre anywhere: (b, c, H, W) stays.
+    """Blacken a square in each image, its centre anywhere: (b, c, H, W) stays.
 
     side: of the square, in pixels. Source: Cutout (DeVries and Taylor, 2017).
     """
+    check_batch(images)
+    check_pixels("side", side)
+    check_generator(generator)
     b, _, height, width = images.shape
     centre = torch.rand(2, b, 1, generator=generator, device=images.device)
     top, left = (
@@ -58,3 +76,15 @@ def random_erase(images: Tensor, side: int, generator: Generator) -> Tensor:
     erased = ((rows >= top) & (rows < top + side))[:, None, :, None]
     erased = erased & ((columns >= left) & (columns < left + side))[:, None, None, :]
     return images * ~erased
+
+
+def check_pixels(name: str, pixels: int) -> None:
+    """Raise ValueError unless `pixels` is a whole number of at least 0."""
+    if not is_whole(pixels) or not 0 <= pixels <= LARGEST:
+        raise ValueError(f"{name} is a whole number of pixels, at least 0; got {pixels!r}")
+
+
+def check_generator(generator: Generator) -> None:
+    """Raise TypeError for anything but a torch.Generator."""
+    if not isinstance(generator, Generator):
+        raise TypeError(f"random numbers come from a torch.Generator, got {generator!r}")

@@ -7,6 +7,8 @@ shifted in comes out shifted (translation equivariance): section 3.1 of the pape
 import torch
 from torch import Tensor, nn
 
+from vit_tutorial.checks import check_images, check_sizes
+
 
 class CNN(nn.Module):
     """Classify pictures with three stages of convolutions, each on half the resolution.
@@ -24,12 +26,13 @@ class CNN(nn.Module):
         self, *, num_classes: int, channels: int = 3, widths: tuple[int, int, int] = (32, 64, 96)
     ):
         super().__init__()
+        num_classes, channels = check_sizes(num_classes=num_classes, channels=channels)
+        if not isinstance(widths, (tuple, list)) or len(widths) != 3:
+            raise ValueError(f"widths are three whole numbers, got {widths!r}")
+        first, second, third = widths = check_sizes(
+            **{f"widths[{index}]": width for index, width in enumerate(widths)}
+        )
         self.config = {"num_classes": num_classes, "channels": channels, "widths": widths}
-        if len(widths) != 3 or min(num_classes, channels, *widths) < 1:
-            raise ValueError(
-                f"expected three widths, and all numbers at least 1, got {self.config}"
-            )
-        first, second, third = widths
         self.stages = nn.Sequential(
             convolution(channels, first),  # (b, first, H, W)
             convolution(first, first),
@@ -45,11 +48,11 @@ class CNN(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        channels = self.config["channels"]
-        if images.ndim != 4 or images.shape[1] != channels or min(images.shape[2:]) < 4:
+        shape = ("b", self.config["channels"], "H", "W")
+        check_images(images, shape, self.head.weight)
+        if min(images.shape[2:]) < 4:
             raise ValueError(
-                f"this model reads pictures of shape (b, {channels}, H, W), of 4 x 4 pixels or "
-                f"more, got {tuple(images.shape)}"
+                f"this model reads images of 4 x 4 pixels or more, got {tuple(images.shape)}"
             )
         return self.head(self.stages(images).mean(dim=(2, 3)))  # the mean of all places
 

@@ -25,6 +25,8 @@ from matplotlib.cbook import get_sample_data
 from matplotlib.image import imread
 from torch import Tensor
 
+from vit_tutorial.checks import check_tensor, is_whole
+
 ASSETS = Path(__file__).parent / "assets"
 CACHE = pooch.os_cache("vit_tutorial")
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -135,15 +137,17 @@ def load_dataset(name: str, split: str, subset: int | None = None) -> tuple[Tens
     Raises ValueError for an unknown name or split, a subset that does not fit, or a corrupt file,
     and ConnectionError where every download failed.
     """
-    if name not in DATASETS:
+    if not isinstance(name, str) or name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
     sizes = DATASETS[name].sizes
-    if split not in sizes:
+    if not isinstance(split, str) or split not in sizes:
         raise ValueError(f"unknown split {split!r}: choose from {', '.join(sizes)}")
-    if subset is not None and subset not in range(10, sizes[split] + 1, 10):
+    allowed = range(10, sizes[split] + 1, 10)
+    if subset is not None and not (is_whole(subset) and subset in allowed):
         raise ValueError(
-            f"cannot take a subset of {subset!r} from {name}'s {split} set: "
-            f"give a multiple of 10 from 10 to {sizes[split]}, or None for everything"
+            f"cannot take a subset of {subset!r} from {name}'s {split} set: it holds equally many "
+            f"images of each of the 10 classes, so give a multiple of 10 from 10 to "
+            f"{sizes[split]}, or None for everything; for other numbers, slice: images[:4]"
         )
     if name == "cifar10":
         images, labels = read_cifar10(split)
@@ -162,11 +166,12 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     images: uint8 (n, c, H, W). mean, std: c numbers each. Returns float32 (n, c, H, W).
     Raises ValueError for another dtype, another number of channels, or a std of zero.
     """
+    check_tensor(images, "images")
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise ValueError(
             f"expected uint8 images of shape (n, c, H, W), got {images.dtype} {tuple(images.shape)}"
         )
-    mean, std = (torch.as_tensor(values, dtype=torch.float32) for values in (mean, std))
+    mean, std = numbers("mean", mean), numbers("std", std)
     if not mean.shape == std.shape == images.shape[1:2]:
         raise ValueError(
             f"images of {images.shape[1]} channels need as many numbers in mean and in std, "
@@ -180,6 +185,17 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (images.float() / 255 - mean) / std
 
 
+def numbers(name: str, values: Sequence[float]) -> Tensor:
+    """Return mean or std as a float32 tensor; ValueError for anything but finite numbers."""
+    try:
+        tensor = torch.as_tensor(values, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{name} is one number a channel, got {values!r}") from error
+    if name == "mean" and not tensor.isfinite().all():
+        raise ValueError(f"every mean must be finite, got {tensor.tolist()}")
+    return tensor
+
+
 def load_photo(size: int = 224) -> Tensor:
     """Read the photograph that comes with matplotlib (Grace Hopper, 1984; public domain).
 
@@ -187,8 +203,8 @@ def load_photo(size: int = 224) -> Tensor:
     Returns uint8 (3, size, size): every (448 / size)-th pixel of a square around the face.
     Raises ValueError for any other size.
     """
-    if size < 1 or 448 % size:
-        raise ValueError(f"size must divide 448 (224, 112, 64, ...), got {size}")
+    if not is_whole(size) or size < 1 or 448 % size:
+        raise ValueError(f"size must divide 448 (224, 112, 64, ...), got {size!r}")
     photo = imread(get_sample_data("grace_hopper.jpg", asfileobj=False))  # (600, 512, 3)
     step = 448 // size
     square = torch.from_numpy(photo.copy())[20:468:step, 32:480:step]
@@ -196,8 +212,17 @@ def load_photo(size: int = 224) -> Tensor:
 
 
 def first_of_each_class(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Keep the first count/10 pictures of each of the 10 classes, in their original order."""
+    """Keep the first count/10 images of each of the 10 classes, in their original order.
+
+    Raises ValueError where a class has fewer.
+    """
     each = [(labels == number).nonzero().flatten()[: count // 10] for number in range(10)]
+    for number, found in enumerate(each):
+        if len(found) < count // 10:
+            raise ValueError(
+                f"a subset of {count} needs {count // 10} images of each class, "
+                f"but class {number} has {len(found)}"
+            )
     kept = torch.cat(each).sort().values
     return images[kept], labels[kept]
 
@@ -251,10 +276,15 @@ def idx_header(shape: Sequence[int]) -> bytes:
 
 
 def read_idx(path: Path, shape: Sequence[int]) -> Tensor:
-    """Read an IDX file of bytes into a uint8 tensor; ValueError unless it has just this shape."""
-    compressed, header = path.read_bytes(), idx_header(shape)
+    """Read an IDX file of bytes into a uint8 tensor; ValueError unless it has just this shape.
+
+    However much the file would unpack to, no more than the shape's bytes and one are read.
+    """
+    header = idx_header(shape)
+    size = len(header) + math.prod(shape)
     try:
-        content = bytearray(gzip.decompress(compressed))
+        with gzip.open(path) as file:
+            content = bytearray(file.read(size + 1))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} should be a whole gzip file: {error}") from error
     if not content.startswith(header):
@@ -262,17 +292,23 @@ def read_idx(path: Path, shape: Sequence[int]) -> Tensor:
             f"{path} should be an IDX file of bytes of shape {tuple(shape)}: expected it to begin "
             f"with {header.hex(' ', -4)}, found {content[: len(header)].hex(' ', -4)}"
         )
-    if len(content) != len(header) + math.prod(shape):
+    if len(content) != size:
         raise ValueError(
-            f"{path} should have {len(header) + math.prod(shape)} bytes for an IDX file of shape "
-            f"{tuple(shape)}, found {len(content)}"
+            f"{path} should have {size} bytes for an IDX file of shape {tuple(shape)}, "
+            f"found {len(content)}{' or more' if len(content) > size else ''}"
         )
     return torch.frombuffer(content, dtype=torch.uint8, offset=len(header)).view(*shape)
 
 
 def read_idx_pair(images: Path, labels: Path, count: int) -> tuple[Tensor, Tensor]:
-    """Read count pictures, uint8 (count, 1, 28, 28), and their labels, int64 (count,)."""
-    return read_idx(images, (count, 28, 28)).unsqueeze(1), read_idx(labels, (count,)).long()
+    """Read count images, uint8 (count, 1, 28, 28), and their labels, int64 (count,).
+
+    Raises ValueError for a label above 9.
+    """
+    found = read_idx(images, (count, 28, 28)).unsqueeze(1), read_idx(labels, (count,)).long()
+    if found[1].max() > 9:
+        raise ValueError(f"{labels}: labels are 0 to 9, found {found[1].max()}")
+    return found
 
 
 def read_fashion_mnist_training_set() -> tuple[Tensor, Tensor]:
@@ -341,6 +377,12 @@ def read_cifar10(split: str) -> tuple[Tensor, Tensor]:
     labels = records[:, 0].long()
     if labels.max() > 9:
         raise ValueError(f"{source}: expected {expected}, found a label {labels.max()}")
+    counts = labels.bincount(minlength=10).tolist()
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"{source}: expected {dataset.sizes[split] // 10} images of each class, "
+            f"found {counts}, in the classes' order"
+        )
     return records[:, 1:].reshape(-1, 3, 32, 32), labels
 
 

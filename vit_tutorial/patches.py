@@ -1,10 +1,12 @@
 """Pictures to patches and back: the first step of equation 1."""
 
-from numbers import Integral
+import operator
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+
+from vit_tutorial.checks import LARGEST, check_batch, check_grid, check_tensor, is_whole
 
 
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -13,11 +15,17 @@ def pair(size: int | tuple[int, int]) -> tuple[int, int]:
     Raises ValueError for anything but whole numbers of pixels, at least 1.
     """
     sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    if len(sides) != 2 or not all(isinstance(side, Integral) and side >= 1 for side in sides):
+    if len(sides) != 2 or not all(is_whole(side) and 1 <= side <= LARGEST for side in sides):
         raise ValueError(
             f"a size is one whole number of pixels, at least 1, or (height, width); got {size!r}"
         )
-    return sides
+    height, width = map(operator.index, sides)
+    return height, width
+
+
+def as_given(size: int | tuple[int, int]) -> int | tuple[int, int]:
+    """Return a size in the form it was given, one number or a pair, as plain ints."""
+    return pair(size) if isinstance(size, (tuple, list)) else pair(size)[0]
 
 
 def patch_grid(
@@ -49,8 +57,7 @@ def patchify(images: Tensor, patch_size: int | tuple[int, int]) -> Tensor:
     Raises ValueError where the patch does not divide the picture.
     Source: section 3.1, x -> x_p.
     """
-    if images.ndim != 4:
-        raise ValueError(f"pictures come as (b, c, H, W), got a shape of {tuple(images.shape)}")
+    check_batch(images)
     p1, p2 = pair(patch_size)
     patch_grid(images.shape[-2:], patch_size)
     # Colours side by side in memory, as in a patch: the cut then copies runs, not single numbers.
@@ -71,9 +78,10 @@ def unpatchify(patches: Tensor, grid: tuple[int, int], patch_size: int | tuple[i
 
     Raises ValueError where the grid or the patch does not fit.
     """
+    check_tensor(patches, "patches")
     if patches.ndim != 3:
         raise ValueError(f"patches come as (b, n, p*p*c), got a shape of {tuple(patches.shape)}")
-    (rows, columns), (p1, p2) = grid, pair(patch_size)
+    (rows, columns), (p1, p2) = check_grid(grid), pair(patch_size)
     n, length = patches.shape[1:]
     if rows * columns != n:
         raise ValueError(

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor
 
+from vit_tutorial.checks import check_grid, check_tensor, is_whole
+
 POSITIONS = ("none", "learned", "learned_2d", "sincos_2d")
 
 
@@ -19,12 +21,12 @@ def sincos_2d(grid: tuple[int, int], dim: int) -> Tensor:
     Returns:
         (rows*columns, dim), float32, row by row.
 
-    Raises ValueError where dim is not a positive multiple of 4.
+    Raises ValueError where dim is not a positive multiple of 4, or the grid is none.
     Source: Vaswani et al. (2017), section 3.5, once for each axis.
     """
-    if dim < 4 or dim % 4:
-        raise ValueError(f"2-D sine-cosine positions need dim to be a multiple of 4, got {dim}")
-    rows, columns = grid
+    rows, columns = check_grid(grid)
+    if not is_whole(dim) or dim < 4 or dim % 4:
+        raise ValueError(f"2-D sine-cosine positions need dim to be a multiple of 4, got {dim!r}")
     frequencies = 10_000.0 ** -(torch.arange(dim // 4) / max(dim // 4 - 1, 1))
     y = torch.outer(torch.arange(rows).float(), frequencies)  # (rows, dim/4)
     x = torch.outer(torch.arange(columns).float(), frequencies)  # (columns, dim/4)
@@ -65,17 +67,21 @@ def resize_pos_embedding(
     Returns:
         (1, num_prefix + new rows * new columns, dim).
 
-    Raises ValueError where pos does not hold num_prefix + rows*columns tokens.
+    Raises ValueError where pos does not hold num_prefix + rows*columns tokens, or is not of
+    floating-point numbers.
     Source: section 3.2, fine-tuning at a higher resolution.
     """
-    (h, w), (new_h, new_w) = old_grid, new_grid
+    (h, w), (new_h, new_w) = check_grid(old_grid), check_grid(new_grid)
+    check_tensor(pos, "position embeddings")
+    if not pos.is_floating_point():
+        raise ValueError(f"position embeddings are floating-point numbers, got {pos.dtype}")
+    if not is_whole(num_prefix) or num_prefix < 0:
+        raise ValueError(f"num_prefix must be a whole number from 0, got {num_prefix!r}")
     if pos.ndim != 3 or pos.shape[:2] != (1, num_prefix + h * w):
         raise ValueError(
             f"a grid of {h} x {w} and {num_prefix} token(s) in front need positions of shape "
             f"(1, {num_prefix + h * w}, dim), got {tuple(pos.shape)}"
         )
-    if new_h < 1 or new_w < 1:
-        raise ValueError(f"the new grid must be at least 1 x 1, got {new_h} x {new_w}")
     if (h, w) == (new_h, new_w):
         return pos
     prefix, places = pos[:, :num_prefix], pos[:, num_prefix:]

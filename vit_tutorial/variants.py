@@ -1,5 +1,6 @@
 """The sizes that the paper and its official code name, in one table."""
 
+from vit_tutorial.checks import check_sizes
 from vit_tutorial.vit import ViT
 
 # Table 1 of the paper has B, L and H; Ti and S are those of Touvron et al. (2021), as the official
@@ -23,18 +24,23 @@ def create_vit(
         variant: one of VARIANTS, "size/patch".
         num_classes: length of the logits.
         image_size: pixels, one number or (height, width).
-        overrides: any other argument of `ViT`.
+        overrides: any other argument of `ViT`. With another dim or heads, dim_head follows them,
+            unless it is given too.
 
-    Raises ValueError for a name that is not in the table.
+    Raises ValueError for a name that is not in the table, for arguments that ViT refuses, and for
+    a dim that the heads do not divide where no dim_head is given.
     Source: table 1 and section 4.1; queries, keys and values have a bias, D_h = D / heads.
     """
-    if variant not in VARIANTS:
+    if not isinstance(variant, str) or variant not in VARIANTS:
         raise ValueError(f"no variant {variant!r}; there are {', '.join(VARIANTS)}")
     size, patch = variant.split("/")
-    arguments = {
-        **SIZES[size],
-        "dim_head": SIZES[size]["dim"] // SIZES[size]["heads"],
-        "patch_size": int(patch),
-        "qkv_bias": True,
-    }
-    return ViT(num_classes=num_classes, image_size=image_size, **(arguments | overrides))
+    arguments = {**SIZES[size], "patch_size": int(patch), "qkv_bias": True} | overrides
+    if "dim_head" not in arguments:
+        dim, heads = check_sizes(dim=arguments["dim"], heads=arguments["heads"])
+        if dim % heads:
+            raise ValueError(
+                f"{heads} heads do not share a dim of {dim} equally; "
+                f"use a multiple of {heads}, or give dim_head too"
+            )
+        arguments["dim_head"] = dim // heads
+    return ViT(num_classes=num_classes, image_size=image_size, **arguments)

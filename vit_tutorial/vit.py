@@ -9,7 +9,15 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from vit_tutorial.patches import Patchify, pair, patch_grid
+from vit_tutorial.checks import (
+    check_choice,
+    check_eps,
+    check_images,
+    check_rates,
+    check_sizes,
+    check_switch,
+)
+from vit_tutorial.patches import Patchify, as_given, pair, patch_grid
 from vit_tutorial.positions import POSITIONS, rows_and_columns, sincos_2d
 
 
@@ -18,7 +26,8 @@ class PreNorm(nn.Module):
 
     def __init__(self, dim: int, fn: nn.Module, *, eps: float = 1e-6):
         super().__init__()
-        self.norm = nn.LayerNorm(dim, eps=eps)
+        (dim,) = check_sizes(dim=dim)
+        self.norm = nn.LayerNorm(dim, eps=check_eps(eps))
         self.fn = fn
 
     def forward(self, x: Tensor, **kwargs) -> Tensor:
@@ -33,6 +42,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, dropout: float = 0.0):
         super().__init__()
+        dim, hidden_dim = check_sizes(dim=dim, hidden_dim=hidden_dim)
+        (dropout,) = check_rates(dropout=dropout)
         self.net = nn.Sequential(
             nn.Linear(dim, hidden_dim),
             nn.GELU(),
@@ -63,6 +74,9 @@ class Attention(nn.Module):
         qkv_bias: bool = False,
     ):
         super().__init__()
+        dim, heads, dim_head = check_sizes(dim=dim, heads=heads, dim_head=dim_head)
+        (dropout,) = check_rates(dropout=dropout)
+        qkv_bias = check_switch(qkv_bias=qkv_bias)
         inner_dim = heads * dim_head
         self.heads = heads
         self.scale = dim_head**-0.5
@@ -102,6 +116,7 @@ class Transformer(nn.Module):
         eps: float = 1e-6,
     ):
         super().__init__()
+        (depth,) = check_sizes(depth=depth)
         self.layers = nn.ModuleList()
         for _ in range(depth):
             attention = Attention(dim, heads, dim_head, dropout, qkv_bias=qkv_bias)
@@ -134,7 +149,8 @@ class ViT(nn.Module):
         position: "none", "learned", "learned_2d" or "sincos_2d"; see `positions.py`.
         eps: of every LayerNorm.
 
-    `config` holds these arguments. Raises ValueError for sizes or names that do not fit.
+    `config` holds these arguments, as plain Python values. Raises ValueError for those that do not
+    fit, of whatever type.
     Source: section 3.1, equations 1 to 4.
     """
 
@@ -158,9 +174,23 @@ class ViT(nn.Module):
         eps: float = 1e-6,
     ):
         super().__init__()
+        num_classes, channels, dim, depth, heads, dim_head, mlp_dim = check_sizes(
+            num_classes=num_classes,
+            channels=channels,
+            dim=dim,
+            depth=depth,
+            heads=heads,
+            dim_head=dim_head,
+            mlp_dim=mlp_dim,
+        )
+        dropout, emb_dropout = check_rates(dropout=dropout, emb_dropout=emb_dropout)
+        qkv_bias = check_switch(qkv_bias=qkv_bias)
+        eps = check_eps(eps)
+        check_choice("pool", pool, ("cls", "mean"))
+        check_choice("position", position, POSITIONS)
         self.config = {
-            "image_size": image_size,
-            "patch_size": patch_size,
+            "image_size": as_given(image_size),
+            "patch_size": as_given(patch_size),
             "num_classes": num_classes,
             "dim": dim,
             "depth": depth,
@@ -175,13 +205,6 @@ class ViT(nn.Module):
             "position": position,
             "eps": eps,
         }
-        for name in ("num_classes", "dim", "depth", "heads", "mlp_dim", "channels", "dim_head"):
-            if self.config[name] < 1:
-                raise ValueError(f"{name} must be at least 1, got {self.config[name]}")
-        if pool not in ("cls", "mean"):
-            raise ValueError(f'pool is "cls" or "mean", got {pool!r}')
-        if position not in POSITIONS:
-            raise ValueError(f"position is one of {', '.join(POSITIONS)}, got {position!r}")
         self.image_size = pair(image_size)
         self.grid = rows, columns = patch_grid(image_size, patch_size)
         self.pool = pool
@@ -220,12 +243,8 @@ class ViT(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Make the encoder's tokens of pictures, equation 1: (b, c, H, W) -> (b, tokens, D)."""
-        expected = (self.config["channels"], *self.image_size)
-        if images.ndim != 4 or tuple(images.shape[1:]) != expected:
-            raise ValueError(
-                f"this model reads pictures of shape (b, {', '.join(map(str, expected))}), "
-                f"got {tuple(images.shape)}"
-            )
+        shape = ("b", self.config["channels"], *self.image_size)
+        check_images(images, shape, self.to_patch_embedding[1].weight)
         x = self.to_patch_embedding(images)  # eq. 1: x_p E, (b, n, D)
         if self.position in ("learned_2d", "sincos_2d"):  # the class token stands nowhere
             x = x + self.patch_positions()
