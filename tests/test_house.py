@@ -1,15 +1,18 @@
-"""Pins fit ranges, commands that texts name exist, the package carries its data."""
+"""Pins fit ranges, commands that texts name exist, workflows may do what they must, no more."""
 
+import platform
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from datetime import date
 from importlib.metadata import version
 from shutil import copytree, ignore_patterns
 
 import pytest
 import torch
+import verified
 import yaml
 from notebooks import ROOT
 from packaging.requirements import Requirement
@@ -69,6 +72,117 @@ def test_commands_that_texts_name_are_in_the_makefile():
     for path in [*texts, ROOT / ".ci" / "run"]:
         named = re.findall(r"(?:`|\brun: |^\s*)make ([a-z]+)", path.read_text("utf8"), re.M)
         assert set(named) <= targets, path.name
+
+
+@pytest.mark.parametrize(
+    ("number", "outcome"),
+    [
+        ((3, 10, 12), "Python 3.11 or newer is needed, and python3 is 3.10"),
+        ((3, 11, 2), ""),
+        ((3, 13, 0), ""),
+        ((3, 14, 0), "Python 3.14 has not been tried"),
+        ((3, 15, 1), "Python 3.15 has not been tried"),
+    ],
+)
+def test_make_refuses_an_old_python_and_says_that_a_newer_one_is_untried(
+    number, outcome, monkeypatch, capsys
+):
+    makefile = (ROOT / "Makefile").read_text("utf8")
+    (check,) = re.findall(r"\$\(PYTHON\) -c '(import sys; .*version_info.*)'", makefile)
+    monkeypatch.setattr(sys, "version_info", number)
+    refused = ""
+    try:
+        exec(check.replace("$(PYTHON)", "python3"), {})
+    except SystemExit as error:
+        refused = error.code
+    monkeypatch.undo()
+    assert bool(refused) == (number < (3, 11))
+    said = refused + capsys.readouterr().out
+    assert outcome in said
+    assert bool(said) == bool(outcome)
+
+
+def test_pip_takes_the_pythons_that_make_takes():
+    assert PROJECT["requires-python"] == ">=3.11"
+
+
+# What the public workflows may do
+
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+def jobs_of(path):
+    """A workflow's jobs, each with the rights that it has: name -> (job, rights)."""
+    workflow = yaml.safe_load(path.read_text("utf8"))
+    return {
+        name: (job, job.get("permissions", workflow.get("permissions", "all")))
+        for name, job in workflow["jobs"].items()
+    }
+
+
+def commands(job):
+    return "\n".join(step.get("run", "") for step in job.get("steps", []))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_job_that_may_write_runs_no_package_and_the_others_only_read(path):
+    for name, (job, rights) in jobs_of(path).items():
+        assert rights != "all", name
+        if "write" not in rights.values():
+            assert rights == {"contents": "read"}, name
+            for step in job.get("steps", []):
+                if step.get("uses", "").startswith("actions/checkout@"):
+                    assert step["with"]["persist-credentials"] is False, name
+        else:
+            run = commands(job)
+            assert not re.search(r"\b(pip|python3?|pytest|make|jupyter-book)\b|\.ci/", run), name
+            assert "contents" not in rights or "git push" in run, name
+            assert "actions" not in rights or "gh workflow run publish.yml" in run, name
+
+
+def test_pages_are_published_when_all_tests_have_passed():
+    jobs = {name: job for name, (job, _) in jobs_of(ROOT / ".github/workflows/publish.yml").items()}
+    assert jobs["tests"]["uses"] == "./.github/workflows/tests.yml"
+    assert jobs["build"]["needs"] == "tests"
+    assert jobs["deploy"]["needs"] == "build"
+    called = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text("utf8"))
+    assert "workflow_call" in called[True]  # to YAML, "on" is true
+
+
+def test_the_weekly_push_is_published():
+    """A push with a workflow's own rights starts no workflow; asking for one by name does."""
+    (run,) = [
+        commands(job)
+        for job, _ in jobs_of(ROOT / ".github/workflows/weekly.yml").values()
+        if "git push" in commands(job)
+    ]
+    assert run.index("git push") < run.index("gh workflow run publish.yml")
+    publish = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text("utf8"))
+    assert "workflow_dispatch" in publish[True]
+
+
+def test_the_versions_in_the_book_are_those_of_the_run_that_writes_them():
+    workflow = (ROOT / ".github/workflows/weekly.yml").read_text("utf8")
+    (pattern,) = re.findall(r"grep -vE '(.*)' new/verified.md", workflow)
+    for who in ["make verified", "the weekly job"]:
+        new = verified.table(who)
+        head, _, python, *rest = new.splitlines()
+        assert head == f"| {date.today()} by {who} | version |"
+        assert python == f"| Python | {platform.python_version()} |"
+        assert f"| torch | {version('torch').split('+')[0]} |" in rest
+        for line in new.splitlines():
+            assert re.search(pattern, line)
+    for line in ["<script>", "| a | <b> |", "| [a](https://a.b) | 1 |", ""]:
+        assert not re.search(pattern, line)
+    stored = (ROOT / "book/verified.md").read_text("utf8").splitlines()
+    assert all(re.search(pattern, line) for line in stored)
+    assert [line.split("|")[1] for line in stored[1:]] == [
+        line.split("|")[1] for line in new.splitlines()[1:]
+    ]
+    assert re.match(
+        r"\| \d{4}-\d\d-\d\d by (make verified|the weekly job) \| version \|", stored[0]
+    )
 
 
 def test_every_text_gives_the_repository_s_address_as_the_configuration_does():
