@@ -891,6 +891,9 @@ def test_relevance_leaves_gradients_hooks_and_pictures_as_they_were(vit, images,
         ([0], r"classes are 2 whole numbers, one an image; got torch.int64 of shape \(1,\)"),
         (1, r"of shape \(\)"),
         ([0.0, 1.0], r"got torch.float32"),
+        ([True, False], r"got torch.bool"),
+        ("ab", "classes are 2 whole numbers, one an image; got 'ab'"),
+        ([10**30, 0], "classes are 2 whole numbers, one an image; got "),
         (torch.eye(3)[:2].long(), r"of shape \(2, 3\)"),
     ],
 )
@@ -898,6 +901,102 @@ def test_classes_that_are_not_there_are_named(vit, images, fused_calls, classes,
     with pytest.raises(ValueError, match=message):
         attention_relevance(vit, images, classes)
     assert is_as_before(vit, images, fused_calls)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (torch.Tensor.byte, ValueError, r"floating-point .* got torch\.uint8; .*normalize"),
+        (torch.Tensor.numpy, TypeError, r"got a ndarray; torch\.from_numpy"),
+        (torch.Tensor.double, ValueError, r"reads float32 images, got torch\.float64"),
+        (lambda images: None, TypeError, "got a NoneType"),
+    ],
+)
+def test_relevance_names_images_of_another_type(vit, images, change, error, message):
+    with pytest.raises(error, match=message):
+        attention_relevance(vit, change(images), [0, 1])
+
+
+def test_relevance_takes_what_was_made_under_inference_mode(vit, images):
+    expected = attention_relevance(vit, images, torch.tensor([0, 1]))
+    with torch.inference_mode():
+        found = attention_relevance(vit, images + 0, torch.tensor([0, 1]))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_model_made_under_inference_mode_has_no_relevance(images):
+    with torch.inference_mode():
+        vit = ViT(**SIZE, **BODY)
+    with pytest.raises(ValueError, match=r"built under torch\.inference_mode.*outside"):
+        attention_relevance(vit, images, [0, 1])
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-12])
+def test_a_temperature_so_low_that_scores_overflow_is_refused(vit, images, temperature):
+    message = "attention scores too large to compare; all .* 1e-6 or more"
+    with pytest.raises(ValueError, match=message), change_temperature(vit, temperature):
+        pass
+    half = change_temperature(vit, 1e-4)
+    with half, pytest.raises(ValueError, match=message), change_temperature(vit, 1e-4):
+        pass
+    with change_temperature(vit, 1e-6), torch.no_grad():
+        assert vit(images).isfinite().all()
+
+
+@pytest.mark.parametrize("temperature", ["1", None, 1j])
+def test_a_temperature_is_a_number(vit, temperature):
+    message = "positive and finite, got"
+    with pytest.raises(ValueError, match=message), change_temperature(vit, temperature):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("heads", "error", "message"),
+    [
+        ([0], TypeError, r"heads come as \{layer: \[head, \.\.\.\]\}, .* got \[0\]"),
+        ({0: 1}, TypeError, r"got \{0: 1\}"),
+        ({0.0: [1]}, ValueError, r"no layer 0\.0"),
+        ({0: [1.0]}, ValueError, r"layer 0 has no heads \[1\.0\]"),
+        ({"0": [1]}, ValueError, "no layer '0'"),
+    ],
+)
+def test_heads_in_another_form_are_named(vit, heads, error, message):
+    with pytest.raises(error, match=message), switch_off_heads(vit, heads):
+        pass
+
+
+@pytest.mark.parametrize("model", [None, "vit", torch.zeros(2)])
+def test_what_is_no_model_is_named(model, images):
+    for call in (
+        lambda: record_attention(model).__enter__(),
+        lambda: switch_off_heads(model, {}).__enter__(),
+        lambda: change_temperature(model, 2).__enter__(),
+        lambda: attention_relevance(model, images, [0, 1]),
+    ):
+        with pytest.raises(TypeError, match="a model is needed to"):
+            call()
+
+
+@pytest.mark.parametrize("patch", [7, (0,), (0.0, 1), "ab", (0, 1, 2), (0, -1)])
+def test_what_is_no_patch_is_named(patch):
+    with pytest.raises(ValueError, match=r"there is no patch .* in a grid of 2 x 3"):
+        attention_on_grid(torch.rand(6, 6), (2, 3), patch)
+
+
+@pytest.mark.parametrize(("n", "ratio", "count"), [(100, 0.29, 29), (50, 0.14, 7), (10, 0.29, 2)])
+def test_a_share_is_rounded_down_from_what_it_says_not_from_its_binary(n, ratio, count):
+    """0.29 * 100 is 28.999999999999996 in floating point."""
+    row = torch.arange(1.0, n + 1)
+    maps = [(row / row.sum()).expand(1, 1, n, n)]
+    kept = attention_rollout(maps, discard_ratio=ratio)[0, 0, 1:] > 0
+    assert (~kept).sum() == count - 1  # and the first entry, which holds the residual
+
+
+def test_a_share_of_almost_all_keeps_the_largest():
+    maps = [torch.rand(1, 1, 4, 4)]
+    rollout = attention_rollout(maps, discard_ratio=math.nextafter(1, 0))
+    assert torch.equal((rollout[0] > 0).sum(dim=-1) <= 2, torch.ones(4, dtype=torch.bool))
+    torch.testing.assert_close(rollout.sum(dim=-1), torch.ones(1, 4))
 
 
 def test_relevance_through_foreign_and_compiled_models_is_refused(vit, images):

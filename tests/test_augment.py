@@ -127,3 +127,40 @@ def test_the_channels_of_a_picture_stay_together(augment):
     assert torch.equal(result[:, 0], result[:, 1])
     assert torch.equal(result[:, 0], result[:, 2])
     assert torch.equal(result[:, :1], augment(one, random()))
+
+
+IMAGES = torch.zeros(2, 1, 6, 8)
+
+
+@pytest.mark.parametrize("pixels", [-1, 1.5, "2", None, True, 10**30])
+def test_pixels_that_are_none_are_named(pixels):
+    for change in (random_shift, random_erase):
+        with pytest.raises(ValueError, match="whole number of pixels, at least 0; got "):
+            change(IMAGES, pixels, random())
+
+
+@pytest.mark.parametrize("images", [IMAGES[0], IMAGES.numpy(), None])
+def test_what_is_no_batch_of_images_is_named(images):
+    whole = torch.tensor([0, 1])
+    for change in (
+        lambda: random_flip(images, random()),
+        lambda: random_shift(images, 1, random()),
+        lambda: random_erase(images, 1, random()),
+        lambda: shift(images, whole, whole),
+    ):
+        with pytest.raises((TypeError, ValueError), match="images come as "):
+            change()
+
+
+def test_a_generator_and_one_shift_an_image_are_needed():
+    for change in (
+        lambda: random_flip(IMAGES, 7),
+        lambda: random_shift(IMAGES, 1, None),
+        lambda: random_erase(IMAGES, 1, "seed"),
+    ):
+        with pytest.raises(TypeError, match=r"from a torch\.Generator, got "):
+            change()
+    whole = torch.tensor([0, 1])
+    for down, right in ((whole[:1], whole), (whole, whole.float()), (whole, whole[None])):
+        with pytest.raises(ValueError, match="holds 2 whole numbers, one an image; got torch"):
+            shift(IMAGES, down, right)

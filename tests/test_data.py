@@ -5,11 +5,13 @@ import dataclasses
 import gzip
 import hashlib
 import io
+import math
 import re
 import socket
 import struct
 import tarfile
 import threading
+import tracemalloc
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -185,6 +187,10 @@ def test_a_class_has_one_name(name):
         (("fashion_mnist", "train", True), "multiple of 10"),
         (("fashion_mnist", "train", 12.5), "multiple of 10"),
         (("fashion_mnist", "train", "all"), "None for everything"),
+        (("fashion_mnist", "train", 100.0), r"subset of 100\.0 .* multiple of 10"),
+        (("fashion_mnist", "test", 4), r"each of the 10 classes.*multiple of 10.*images\[:4\]"),
+        ((["fashion_mnist"], "train"), "choose from fashion_mnist, cifar10"),
+        (("fashion_mnist", None), "choose from train, test"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(arguments, message):
@@ -216,11 +222,19 @@ def test_normalize_follows_the_formula_in_double_precision(channels):
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), [0.5], [0.5] * 3, "images of 1 channels"),
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), [0.5], [0.0], "above zero"),
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), [0.5], [float("nan")], "above zero"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), [math.nan], [0.5], "mean must be finite"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "half", [0.5], "mean is one .* got 'half'"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), [0.5], None, "std is one .* got None"),
     ],
 )
 def test_normalize_refuses_what_does_not_fit(images, mean, std, message):
     with pytest.raises(ValueError, match=message):
         normalize(images, mean, std)
+
+
+def test_normalize_says_how_to_make_a_tensor_of_an_array():
+    with pytest.raises(TypeError, match=r"got a ndarray; torch\.from_numpy"):
+        normalize(np.zeros((2, 1, 4, 4), np.uint8), [0.5], [0.5])
 
 
 # The photograph
@@ -237,9 +251,9 @@ def test_the_photo_is_a_square_of_every_nth_pixel(size):
         assert np.array_equal(found[channel].numpy(), expected)
 
 
-@pytest.mark.parametrize("size", [0, -224, 100, 896])
+@pytest.mark.parametrize("size", [0, -224, 100, 896, 224.0, "224", None])
 def test_a_photo_of_a_size_that_does_not_fit_is_refused(size):
-    with pytest.raises(ValueError, match=f"must divide 448 .* got {size}"):
+    with pytest.raises(ValueError, match=f"must divide 448 .* got {size!r}"):
         data.load_photo(size)
 
 
@@ -330,6 +344,32 @@ def test_a_spoiled_idx_file_is_an_error_that_names_it(tmp_path, spoil, message):
     with pytest.raises(ValueError, match=message) as caught:
         data.read_idx(path, (5, 6))
     assert str(path) in str(caught.value)
+
+
+def test_a_file_that_unpacks_to_far_more_is_not_unpacked(tmp_path):
+    """64 MB of zeros after a good header, 64 KB on the disk: no more than asked for is read."""
+    path = tmp_path / "values.gz"
+    values = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    path.write_bytes(gzip.compress(gzip.decompress(idx(values)) + bytes(2**26), 1))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"42 bytes .* found 43 or more"):
+        data.read_idx(path, (5, 6))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**22
+
+
+def test_a_label_that_no_class_has_is_named(tmp_path):
+    (tmp_path / "images.gz").write_bytes(idx(np.zeros((2, 28, 28), np.uint8)))
+    (tmp_path / "labels.gz").write_bytes(idx(np.array([3, 200], np.uint8)))
+    with pytest.raises(ValueError, match=r"labels\.gz: labels are 0 to 9, found 200"):
+        data.read_idx_pair(tmp_path / "images.gz", tmp_path / "labels.gz", 2)
+
+
+def test_a_class_with_too_few_images_for_a_subset_is_named():
+    labels = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 8] * 2)
+    with pytest.raises(ValueError, match="20 needs 2 images of each class, but class 9 has 0"):
+        data.first_of_each_class(torch.zeros(20, 1, 2, 2), labels, 20)
 
 
 def test_bundling_spoiled_originals_writes_nothing(tmp_path):
@@ -562,8 +602,14 @@ def test_a_spoiled_cifar_archive_is_named(monkeypatch, cifar):
         (lambda content: content[:-1], "20 records of 3073 bytes.*found 61459 bytes"),
         (lambda content: content[3073:], "20 records of 3073 bytes.*found 58387 bytes"),
         (lambda content: b"\x0a" + content[1:], "found a label 10"),
+        (
+            lambda content: b"".join(
+                b"\0" + content[at + 1 : at + 3073] for at in range(0, len(content), 3073)
+            ),
+            r"expected 2 images of each class, found \[20, 0, 0, 0, 0, 0, 0, 0, 0, 0\]",
+        ),
     ],
-    ids=["a byte short", "a record short", "no such label"],
+    ids=["a byte short", "a record short", "no such label", "one label alone"],
 )
 def test_a_spoiled_cifar_folder_is_named(monkeypatch, tmp_path, cifar, spoil, message):
     unpack(cifar[0], tmp_path)

@@ -60,8 +60,30 @@ def test_the_grid_has_a_line_between_any_two_patches_and_marks_the_selected_one(
 @pytest.mark.parametrize("shape", [(28, 28), (2, 28, 28), (1, 1, 28, 28)])
 def test_what_is_no_picture_is_refused(shape):
     _, ax = plt.subplots()
-    with pytest.raises(ValueError, match=r"\(1 or 3, H, W\), got"):
+    with pytest.raises(ValueError, match=r"an image is \(1 or 3, H, W\), got"):
         plots.show_picture(ax, torch.rand(shape))
+
+
+@pytest.mark.parametrize("thing", [None, "image", [[1], [2, 3]], 7])
+def test_what_is_no_array_is_refused(thing):
+    _, ax = plt.subplots()
+    for draw in (
+        lambda: plots.show_picture(ax, thing),
+        lambda: plots.show_patch_grid(ax, thing, 2),
+        lambda: plots.show_matrix(ax, thing),
+    ):
+        with pytest.raises(ValueError, match=r"an image is|a matrix (is|has)"):
+            draw()
+    with pytest.raises(TypeError, match=r"images come as a torch\.Tensor"):
+        plots.draw_architecture(thing, 4, "boot")
+
+
+@pytest.mark.parametrize("selected", [49, 99, -1, 1.0, "first"])
+def test_a_patch_that_is_not_there_cannot_be_selected(selected):
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match=r"there is no patch .*0 to 48, 7 rows of 7"):
+        plots.show_patch_grid(ax, torch.rand(1, 28, 28), 4, selected=selected)
+    assert not ax.images  # nothing is half drawn
 
 
 def test_signed_values_have_zero_in_the_middle_of_the_colours():
@@ -146,3 +168,12 @@ def test_runs_that_have_no_mean_are_refused(runs):
     _, ax = plt.subplots()
     with pytest.raises(ValueError, match="'cls' needs runs of one length"):
         plots.show_curves(ax, {"cls": runs}, "validation_accuracy")
+
+
+def test_a_key_that_no_record_has_is_named():
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match=r"no 'accuracy' in .*'cls'; .*validation_accuracy, loss"):
+        plots.show_curves(ax, {"cls": [run_of(0.5, 0.6)]}, "accuracy")
+    for runs in ([run_of(0.5)], {"cls": run_of(0.5)}, {"cls": [None]}, None):
+        with pytest.raises(TypeError, match=r"runs are|needs a list of runs"):
+            plots.show_curves(ax, runs, "loss")

@@ -6,6 +6,7 @@ run from orange over grey to blue, and one accent marks what is selected.
 
 import inspect
 import re
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,8 +19,9 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangl
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from matplotlib_inline.config import InlineBackend
 
-from vit_tutorial.experiments import column
+from vit_tutorial.checks import check_sizes, check_tensor, is_whole
 from vit_tutorial.patches import pair, patch_grid, patchify
+from vit_tutorial.records import column
 from vit_tutorial.vit import Transformer, ViT
 
 INK = "#7b838c"
@@ -66,26 +68,51 @@ def use_style() -> None:
 
 
 def show_picture(ax: Axes, image, title: str = "") -> None:
-    """Draw one picture, (c, H, W) with one channel or three, without axes."""
-    pixels = np.moveaxis(np.asarray(image), 0, -1)
-    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3):
-        raise ValueError(f"a picture is (1 or 3, H, W), got {np.asarray(image).shape}")
-    ax.imshow(pixels, cmap="gray")
+    """Draw one image, (c, H, W) with one channel or three, without axes."""
+    ax.imshow(pixels_of(image), cmap="gray")
     ax.set_title(title)
     ax.axis("off")
 
 
+def pixels_of(image) -> np.ndarray:
+    """Return an image as matplotlib draws it, (H, W, c); ValueError unless it is (1 or 3, H, W)."""
+    pixels = as_array(image, "an image")
+    if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or pixels.size == 0:
+        raise ValueError(f"an image is (1 or 3, H, W), got {pixels.shape}")
+    return np.moveaxis(pixels, 0, -1)
+
+
+def as_array(values, what: str) -> np.ndarray:
+    """Return `values` as an array; ValueError for anything but real numbers in equal rows."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{what} is an array of numbers: {error}") from error
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"{what} is an array of numbers, got a {type(values).__name__}")
+    return array
+
+
 def show_patch_grid(ax: Axes, image, patch_size, *, selected: int | None = None, title="") -> None:
-    """Draw a picture, (c, H, W), with its patch grid; patch `selected` is outlined and marked."""
+    """Draw an image, (c, H, W), with its patch grid; patch `selected` is outlined and marked.
+
+    Raises ValueError for patches that do not tile the image, and for one that is not there.
+    """
+    height, width, _ = pixels_of(image).shape
+    (rows, columns), (p1, p2) = patch_grid((height, width), patch_size), pair(patch_size)
+    if selected is not None and not (is_whole(selected) and selected in range(rows * columns)):
+        raise ValueError(
+            f"there is no patch {selected!r}; the patches are 0 to {rows * columns - 1}, "
+            f"{rows} rows of {columns}"
+        )
     show_picture(ax, image, title)
-    (rows, columns), (p1, p2) = patch_grid(image.shape[-2:], patch_size), pair(patch_size)
     line = {"color": INK, "linewidth": 0.8}
     ax.hlines(np.arange(1, rows) * p1 - 0.5, -0.5, columns * p2 - 0.5, **line)
     ax.vlines(np.arange(1, columns) * p2 - 0.5, -0.5, rows * p1 - 0.5, **line)
     if selected is not None:
         row, column = divmod(selected, columns)
         corner = (column * p2 - 0.5, row * p1 - 0.5)
-        for colour, width in (("black", 5), (ACCENT, 2.5)):  # a dark rim, for bright pictures
+        for colour, width in (("black", 5), (ACCENT, 2.5)):  # a dark rim, for bright images
             outline = {"fill": False, "edgecolor": colour, "linewidth": width}
             ax.add_patch(Rectangle(corner, p2, p1, **outline))
         ax.plot(corner[0] + p2 / 2, corner[1] + p1 / 2, marker="x", color=ACCENT)
@@ -93,7 +120,9 @@ def show_patch_grid(ax: Axes, image, patch_size, *, selected: int | None = None,
 
 def show_matrix(ax: Axes, matrix, *, title="", signed=False, label="", limit=None) -> None:
     """Draw a matrix with its colour bar: cividis from 0, or the signed colours around 0."""
-    matrix = np.asarray(matrix)
+    matrix = as_array(matrix, "a matrix")
+    if matrix.ndim != 2 or matrix.size == 0:
+        raise ValueError(f"a matrix has rows and columns, got a shape of {matrix.shape}")
     limit = limit or np.abs(matrix).max()
     colours = {"cmap": SIGNED, "vmin": -limit} if signed else {"cmap": ATTENTION, "vmin": 0}
     drawn = ax.imshow(matrix, vmax=limit, **colours)
@@ -103,16 +132,18 @@ def show_matrix(ax: Axes, matrix, *, title="", signed=False, label="", limit=Non
 
 
 def draw_architecture(image, patch_size: int, answer: str) -> Figure:
-    """Draw the whole model on one picture: picture, patches, tokens, encoder, class.
+    """Draw the whole model on one image: image, patches, tokens, encoder, class.
 
     Args:
-        image: (c, H, W), few patches (9 read best).
+        image: a tensor (c, H, W), few patches (9 read best).
         patch_size: pixels.
         answer: the class name at the end, the picture's label.
     """
-    rows, columns = patch_grid(image.shape[-2:], patch_size)
+    check_tensor(image, "images")
+    (patch_size,) = check_sizes(patch_size=patch_size)
+    pixels = pixels_of(image)
+    rows, columns = patch_grid(pixels.shape[:2], patch_size)
     n = rows * columns
-    pixels = np.moveaxis(np.asarray(image), 0, -1)
     patches = patchify(image[None], patch_size)[0]  # (n, p*p*c)
     figure, ax = plt.subplots(figsize=(6.4, 7.0))
     ax.axis("off")
@@ -211,6 +242,18 @@ def show_source(thing) -> Markdown:
     return Markdown(f"```python\n{inspect.getsource(thing)}```")
 
 
+def check_key(runs: Mapping[str, list], key: str) -> None:
+    """Raise ValueError unless every epoch's record has `key`, TypeError for what is no record."""
+    for label, logs in runs.items():
+        for run in logs if isinstance(logs, list | tuple) else [logs]:
+            if not isinstance(run, list | tuple) or not all(isinstance(r, Mapping) for r in run):
+                raise TypeError(f"{label!r} needs a list of runs, each a list of records")
+            for record in run:
+                if record.get("event") == "epoch" and key not in record:
+                    known = ", ".join(name for name in record if name != "event")
+                    raise ValueError(f"no {key!r} in the runs of {label!r}; there are {known}")
+
+
 LINES = ("-", "--", ":", "-.")  # so that colour is not the only difference
 
 
@@ -218,11 +261,15 @@ def show_curves(ax: Axes, runs: dict[str, list], key: str, *, title: str = "") -
     """Draw a quantity by epoch: for each label the mean of its runs, and every run thin behind it.
 
     Args:
-        runs: {label: logs}, as `experiments.read_runs` gives them; a label's are equally long.
+        runs: {label: logs}, as `records.read_runs` gives them; a label's are equally long.
         key: of an epoch's record, such as "validation_accuracy"; accuracies are drawn in percent.
 
-    Raises ValueError for a label without runs, or with runs of different lengths.
+    Raises ValueError for a label without runs, or with runs of different lengths, and for a key
+    that is not in their records; TypeError for runs in another form.
     """
+    if not isinstance(runs, Mapping):
+        raise TypeError(f"runs are {{label: logs}}, as read_runs gives; got {runs!r}")
+    check_key(runs, key)
     for number, (label, logs) in enumerate(runs.items()):
         curves = [column(run, key) for run in logs]
         lengths = {len(curve) for curve in curves}
