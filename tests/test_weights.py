@@ -671,6 +671,13 @@ def test_a_model_in_place_of_its_state_dict_is_refused(reader):
         reader(nn.Linear(2, 2))
 
 
+@pytest.mark.parametrize("reader", [from_timm, from_torchvision, from_huggingface])
+@pytest.mark.parametrize("key", [1, None, b"cls_token"])
+def test_a_key_that_is_no_name_is_refused(key, reader):
+    with pytest.raises(ValueError, match=f"{reader.__name__}.*the key {key!r}"):
+        reader({key: torch.zeros(2)})
+
+
 READERS = [from_timm, from_torchvision, from_huggingface, from_npz]
 
 
@@ -761,6 +768,7 @@ def test_other_models_of_google_are_refused(change, message, prefix, tmp_path):
         ({"norm.weight": torch.ones(24, dtype=torch.int64)}, "floating-point numbers: norm.weight"),
         ({"norm.weight": [1.0] * 24}, "floating-point numbers: norm.weight"),
         ({"norm.weight": torch.tensor(1.0)}, "cannot read norm.weight"),
+        ({"norm.weight": torch.ones(24).to_sparse()}, "floating-point numbers: norm.weight"),
     ],
 )
 def test_a_misshapen_weight_is_named(change, message):
@@ -804,6 +812,15 @@ def test_a_damaged_npz_is_named(tmp_path):
 def test_a_missing_npz_is_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
         from_npz(tmp_path / "nowhere.npz")
+
+
+def test_a_folder_and_a_pipe_are_no_npz(tmp_path):
+    with pytest.raises(IsADirectoryError, match=r"is a folder.*model\.npz"):
+        from_npz(tmp_path)
+    if os.name != "nt":
+        os.mkfifo(tmp_path / "pipe.npz")
+        with pytest.raises(OSError, match=r"pipe\.npz is not a regular file"):
+            from_npz(tmp_path / "pipe.npz")
 
 
 def test_an_npz_is_never_unpickled(tmp_path):

@@ -6,11 +6,11 @@ keeps them, the others in this package's cache. A file gets its name there only 
 
 import inspect
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from pickle import UnpicklingError
 
 import pooch
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vit_tutorial.cnn import CNN
 from vit_tutorial.positions import resize_pos_embedding
-from vit_tutorial.saving import load_model
+from vit_tutorial.saving import LARGEST, check_numbers, load_model
 from vit_tutorial.variants import create_vit
 from vit_tutorial.vit import ViT
 from vit_tutorial.weights import (
@@ -55,7 +55,13 @@ def read_timm(path: Path) -> dict[str, Tensor]:
 
 
 def read_torchvision(path: Path) -> dict[str, Tensor]:
-    return from_torchvision(torch.load(path, map_location="cpu", weights_only=True))
+    check_digits(path, path.name)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # junk makes PyTorch raise a dozen kinds
+        kind = type(error).__name__  # its text advises to trust the file
+        raise ValueError(f"PyTorch reads no weights in it ({kind})") from error
+    return from_torchvision(state)
 
 
 def read_huggingface(path: Path) -> dict[str, Tensor]:
@@ -150,10 +156,27 @@ class Checkpoint:
     address: str
 
     def build(self, **changes) -> ViT:
-        """Build its ViT without numbers in it, which takes no time and no memory."""
-        arguments = {"num_classes": CLASSES, "image_size": self.image_size} | changes
+        """Build its ViT without numbers, which takes no time and no memory."""
+        arguments = {"num_classes": CLASSES, "image_size": self.image_size}
+        arguments |= {"eps": PUBLISHERS[self.publisher].eps}
+        return build_empty(create_vit, self.variant, **(arguments | changes))
+
+
+def build_empty(make: Callable[..., ViT], *variant: str, **arguments) -> ViT:
+    """Build a ViT on the meta device; ValueError for one too large to hold."""
+    sizes = {key: arguments[key] for key in ("image_size", "num_classes")}
+    try:
         with torch.device("meta"):
-            return create_vit(self.variant, eps=PUBLISHERS[self.publisher].eps, **arguments)
+            vit = make(*variant, **arguments)
+    except RuntimeError as error:  # more entries than PyTorch can count
+        raise ValueError(f"a ViT of {sizes} is too large: {error}") from error
+    for name, tensor in (*vit.named_parameters(), *vit.named_buffers()):
+        if tensor.numel() > LARGEST:
+            raise ValueError(
+                f"a ViT of {sizes} is too large: {name} has {tensor.numel():,} "
+                f"entries, and {LARGEST:,} is the most that is built here"
+            )
+    return vit
 
 
 def read_table(publisher: str) -> dict[str, Checkpoint]:
@@ -198,9 +221,13 @@ def load_pretrained(
 
     Raises ValueError for an unknown name, for sizes that do not fit (or any for a CNN, which is
     loaded as it is), before anything is fetched, and for a file that does not hold the model it
-    should; ConnectionError where a download fails, is cut short, stalls or is damaged; ImportError
-    without huggingface_hub.
+    should; TypeError for a name that is no string; ConnectionError where a download fails, is cut
+    short, stalls or is damaged; ImportError without huggingface_hub.
     """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"load_pretrained takes a name, such as 'fashion', not {name!r} ({type(name).__name__})"
+        )
     if name not in CHECKPOINTS and name not in BUNDLED:
         raise ValueError(f"no pretrained model is called {name!r}{suggestions(name)}")
     changes = {"num_classes": num_classes, "image_size": image_size}
@@ -209,7 +236,7 @@ def load_pretrained(
         vit = load_bundled(name)
         if changes and not isinstance(vit, ViT):
             raise ValueError(
-                f"{name} is a {type(vit).__name__}: it is loaded as it is, and reads pictures of "
+                f"{name} is a {type(vit).__name__}: it is loaded as it is, and reads images of "
                 f"many sizes; {' and '.join(changes)} are for ViTs"
             )
     else:
@@ -236,6 +263,7 @@ def adapt(
         arguments["num_classes"] = num_classes
     if image_size is not None:
         arguments["image_size"] = image_size
+    build_empty(ViT, **arguments)  # too large a size is found without memory
     with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers as they were
         new = ViT(**arguments)
     state = vit.state_dict()
@@ -273,12 +301,14 @@ def load_official(name: str) -> ViT:
     else:
         path = fetch_from_hub(checkpoint.address, "model.safetensors")
     vit = checkpoint.build()
+    empty = vit.state_dict()
     try:
         state = {key: tensor.float() for key, tensor in publisher.read(path).items()}
         if (classes := len(state["mlp_head.1.weight"])) != CLASSES:
             raise ValueError(f"its head has {classes} classes, not {CLASSES}")
         vit.load_state_dict(state, assign=True)
-    except (EOFError, RuntimeError, SafetensorError, UnpicklingError, ValueError) as error:
+        check_numbers(state, empty)
+    except (KeyError, RuntimeError, SafetensorError, ValueError) as error:
         raise ValueError(
             f"{path} does not hold the weights of {name}: {error}. If the file was damaged on this "
             "machine, delete it and load it again"
@@ -296,13 +326,22 @@ def fetch(url: str) -> Path:
     name = url.rpartition("/")[2]
 
     def download(url, file, _):
-        pooch.HTTPDownloader(progressbar=True, chunk_size=2**16, timeout=TIMEOUT)(url, file, None)
+        answers = []  # pooch closes none that tells of an error
+        ask = pooch.HTTPDownloader(
+            progressbar=True,
+            chunk_size=2**16,
+            timeout=TIMEOUT,
+            hooks={"response": lambda answer, **_: answers.append(answer)},
+        )
+        try:
+            ask(url, file, None)
+        finally:
+            for answer in answers:
+                answer.close()
         if name.endswith(".npz"):
             from_npz(file)
-            return
-        expected = name.removesuffix(".pth").rpartition("-")[2]
-        if not (found := pooch.file_hash(file)).startswith(expected):
-            raise ValueError(f"its SHA-256 sum should begin with {expected}, and is {found}")
+        else:
+            check_digits(file, name)
 
     try:
         return Path(pooch.retrieve(url, None, fname=name, path=CACHE, downloader=download))
@@ -310,11 +349,20 @@ def fetch(url: str) -> Path:
         raise ConnectionError(f"could not download {url}: {error}") from error
 
 
+def check_digits(path: str | Path, name: str) -> None:
+    """Raise ValueError unless a file's SHA-256 sum begins with the digits at
+    the end of its name, as in vit_b_16-c867db91.pth."""
+    expected = name.removesuffix(".pth").rpartition("-")[2]
+    if not (found := pooch.file_hash(path)).startswith(expected):
+        raise ValueError(f"its SHA-256 sum should begin with {expected}, and is {found}")
+
+
 def fetch_from_hub(repository: str, name: str) -> Path:
     """Download a file of the Hugging Face hub into the hub's cache, unless it is there already.
 
-    Where the hub does not answer, what is in the cache is taken. Raises ConnectionError where the
-    download fails or the file has another SHA-256 sum than the hub says, ImportError without
+    Where the hub does not answer, the cached file is taken; its SHA-256 sum is its name there
+    (where the system has links). Raises ValueError where the two differ, ConnectionError where the
+    download fails or the file has another sum than the hub says, ImportError without
     huggingface_hub.
     """
     try:
@@ -333,8 +381,21 @@ def fetch_from_hub(repository: str, name: str) -> Path:
         # Asks once, and fails at once: hf_hub_download would go on asking for minutes.
         metadata = get_hf_file_metadata(hf_hub_url(repository, name), timeout=TIMEOUT)
         path = Path(hf_hub_download(repository, name))
+        # The file may be of a newer revision than the answer, or an older one.
+        revision = path.parents[name.count("/")].name  # …/snapshots/REVISION/NAME
+        if revision != metadata.commit_hash:
+            url = hf_hub_url(repository, name, revision=revision)
+            metadata = get_hf_file_metadata(url, timeout=TIMEOUT)
     except Exception as error:  # by version: OSError, requests', httpx's, the hub's own
         if isinstance(cached := try_to_load_from_cache(repository, name), str):
+            expected = Path(cached).resolve().name
+            is_sha256 = re.fullmatch("[0-9a-f]{64}", expected)
+            if is_sha256 and pooch.file_hash(cached) != expected:
+                raise ValueError(
+                    f"{cached} does not hold what was downloaded: its SHA-256 "
+                    f"sum is no longer {expected}. When the network is back, "
+                    "delete it and load it again"
+                ) from error
             return Path(cached)
         raise ConnectionError(f"could not download {name} of {repository}: {error}") from error
     is_sha256 = len(metadata.etag) == 64  # so it is of large files
@@ -355,10 +416,13 @@ def imagenet_class_names() -> list[str]:
     `fetch_from_hub` raises, and ValueError where there are not 1,000.
     """
     path = fetch_from_hub("google/vit-base-patch16-224", "config.json")
-    names = json.loads(path.read_text(encoding="utf8")).get("id2label", {})
-    if names.keys() != {str(number) for number in range(1000)}:
-        raise ValueError(f"{path} should name 1,000 classes in id2label, found {len(names)}")
-    return [names[str(number)] for number in range(1000)]
+    try:
+        names = json.loads(path.read_text(encoding="utf8"))["id2label"]
+        if len(names) != 1000:
+            raise ValueError(f"found {len(names)}")
+        return [names[str(number)] for number in range(1000)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} should name 1,000 classes in id2label: {error!r}") from error
 
 
 def suggestions(name: str) -> str:

@@ -26,7 +26,7 @@ from vit_tutorial.vit import ViT
 ARCHITECTURES = {"ViT": ViT, "CNN": CNN}  # what can be saved and loaded
 KNOWN = " or a ".join(ARCHITECTURES)
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-LARGEST_TABLE = 2**28  # entries of a position table: 1 GiB in float32
+LARGEST = 2**28  # entries of one tensor: 1 GiB in float32
 
 
 def save_model(model: ViT | CNN, path: str | os.PathLike) -> None:
@@ -145,11 +145,11 @@ def file_to_write(path: Path) -> Path:
     return target
 
 
-def check_is_file(target: Path, path: Path) -> None:
+def check_is_file(target: Path, path: Path, name="model.safetensors") -> None:
     """Raise OSError for a folder, and for a pipe, which would be waited for."""
     if target.is_dir():
         raise IsADirectoryError(
-            f"{path} is a folder; give the path of a file, such as {path / 'model.safetensors'}"
+            f"{path} is a folder; give the path of a file, such as {path / name}"
         )
     if not target.is_file():
         raise OSError(f"{path} is not a regular file, but a pipe or a device")
@@ -203,7 +203,7 @@ def build(architecture: str, arguments: object, state: dict[str, Tensor]) -> ViT
     except Exception as error:  # what arguments of any kind may raise
         raise ValueError(str(error)) from error
     table = getattr(model, "pos_sincos", None)  # in no file, so of any size
-    if table is not None and table.numel() > LARGEST_TABLE:
+    if table is not None and table.numel() > LARGEST:
         rows, columns = model.grid
         raise ValueError(
             f"a table of positions for {rows} x {columns} patches is too large to compute"

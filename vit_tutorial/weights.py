@@ -8,12 +8,15 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import EinopsError, rearrange
 from torch import Tensor
+
+from vit_tutorial.saving import check_is_file
 
 # Ours on the left, theirs on the right. "…" stands for what precedes the names of layer {i}, given
 # in the first line; with us it is "transformer.layers.{i}.". Only weights are listed: the bias of
@@ -156,8 +159,12 @@ def from_npz(path: str | os.PathLike) -> dict[str, Tensor]:
     the official code does.
 
     Raises ValueError for a damaged file and, naming the keys, for anything but the plain ViT with
-    a class token; FileNotFoundError where there is no file.
+    a class token; FileNotFoundError where there is no file, and another OSError for a folder or a
+    pipe.
     """
+    path = Path(path)
+    if path.exists():
+        check_is_file(path, path, "model.npz")
     with open(path, "rb") as file:
         try:
             archive = np.load(file, allow_pickle=False)
@@ -193,6 +200,10 @@ def convert(
     """
     if not isinstance(state_dict, Mapping):
         raise ValueError(f"{reader} takes model.state_dict(), not a {type(state_dict).__name__}")
+    if other := [key for key in state_dict if not isinstance(key, str)]:
+        raise ValueError(
+            f"{reader} takes model.state_dict(), whose keys are names; found the key {other[0]!r}"
+        )
     state = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
     if len(state) < len(state_dict):
         raise ValueError(f"{reader} found a name both with {prefix!r} in front and without")
@@ -224,7 +235,11 @@ def difference(rows: Mapping[str, list[str]], state: Mapping) -> str:
         "not floating-point numbers": [
             name
             for name, tensor in state.items()
-            if not (isinstance(tensor, Tensor) and tensor.is_floating_point())
+            if not (
+                isinstance(tensor, Tensor)
+                and tensor.is_floating_point()
+                and tensor.layout == torch.strided  # neither sparse nor nested
+            )
         ],
     }
     return "; ".join(
