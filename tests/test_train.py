@@ -4,6 +4,9 @@ import io
 import json
 import math
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -21,6 +24,7 @@ from conftest import randomise
 from vit_tutorial import ViT, data, load_model, train
 from vit_tutorial.cnn import CNN
 from vit_tutorial.recipes import RECIPES, Recipe
+from vit_tutorial.records import is_finished
 from vit_tutorial.train import SomePatches
 
 MODEL = {"image_size": 28, "patch_size": 7, "num_classes": 10, "channels": 1, "qkv_bias": True}
@@ -256,6 +260,9 @@ def test_what_is_held_out_does_not_depend_on_how_many_train(train_on):
         ({"dataset": "mnist"}, "unknown data set 'mnist'"),
         ({"batch_size": 201}, "batch_size must be at most .*200.*got 201"),
         ({"model": MODEL | {"patch_size": 5}}, "patches of 5 x 5"),
+        ({"shift": 28}, "shift must be less than the images' 28 pixels, got 28"),
+        ({"erase": 100}, "erase must be less than the images' 28 pixels, got 100"),
+        ({"drop_patches": 0.995}, "drop_patches=0.995 would show none of the 16 patches .*0.93"),
     ],
 )
 def test_a_recipe_that_does_not_fit_its_data_is_refused(change, message, tmp_path):
@@ -275,11 +282,36 @@ def test_a_recipe_that_does_not_fit_its_data_is_refused(change, message, tmp_pat
         ({"drop_patches": 1.0}, "drop_patches must be 0 or more, below 1; got 1.0"),
         ({"warm_up": 1.5}, "warm_up .*got 1.5"),
         ({"label_smoothing": -0.1}, "label_smoothing .*got -0.1"),
+        ({"clip": -1}, "clip must be a number above 0, or None to do without it; got -1"),
+        ({"clip": 0.0}, "clip must be a number above 0, or None .*got 0.0"),
+        ({"clip": math.nan}, "clip must be a number above 0, or None .*got nan"),
+        ({"lr": -1}, "lr must be a number above 0; got -1"),
+        ({"lr": math.inf}, "lr must be a number above 0; got inf"),
+        ({"matrix_lr": -0.1}, "matrix_lr must be a number above 0, or None .*got -0.1"),
+        ({"weight_decay": -0.1}, "weight_decay must be 0 or more, got -0.1"),
+        ({"shift": -1}, "shift must be at least 0, got -1"),
+        ({"erase": -3}, "erase must be at least 0, got -3"),
+        ({"erase": 2.5}, "erase must be a whole number, got 2.5"),
+        ({"epochs": "4"}, "epochs must be a whole number, got '4'"),
+        ({"lr": "fast"}, "lr must be a number, got 'fast'"),
+        ({"lr": None}, "lr must be a number, got None"),
+        (
+            {"model": MODEL | {"num_classes": 5}},
+            "fashion_mnist has 10 classes: the model's num_classes must be 10, got 5",
+        ),
     ],
 )
 def test_a_recipe_that_fits_nothing_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(TINY, **change)
+
+
+def test_as_many_patches_may_be_dropped_as_the_refusal_says():
+    """Of 16 patches one is left at first, of 0.93, and none is of 0.97."""
+    vit, images = ViT(**MODEL), torch.zeros(1, 1, 28, 28)
+    train.check_fit(replace(TINY, drop_patches=0.93), vit, images)
+    with pytest.raises(ValueError, match=r"use at most 0\.93"):
+        train.check_fit(replace(TINY, drop_patches=0.97), vit, images)
 
 
 # Some of the patches
@@ -607,6 +639,81 @@ def test_a_run_may_be_resumed_more_than_once(whole, tmp_path):
     assert marks == [1, 2]  # what was not kept is not told
 
 
+def test_a_finished_run_is_left_and_returned(whole, tmp_path, capsys):
+    folder, model, records = whole
+    before = content(folder)
+    again, again_records = run(TINY, folder, resume=True)
+    assert capsys.readouterr().out == (
+        f"{folder} holds this run, finished before; test: {records[-1]['test_accuracy']:.2%}\n"
+    )
+    assert content(folder) == before
+    assert again_records == records
+    assert_same_weights(again, model)
+    assert not again.training
+
+
+def test_a_finished_run_without_its_checkpoint_is_left_as_well(command, whole, tmp_path, capsys):
+    for name, file in content(whole[0]).items():
+        if name != "checkpoint.pt":
+            (tmp_path / name).write_bytes(file)
+    before = content(tmp_path)
+    command("--out", tmp_path, "--resume", fails=False)
+    assert "finished before; test: " in capsys.readouterr().out
+    assert content(tmp_path) == before
+    message = command("--out", tmp_path, "--resume", "--seed", 7)
+    assert "holds a run by another recipe (seed was 0, now 7)" in message
+    assert content(tmp_path) == before
+
+
+def test_a_log_without_a_checkpoint_is_not_overwritten(command, whole, tmp_path):
+    log = (whole[0] / "log.jsonl").read_bytes()
+    for lines in (5, 6):  # unfinished; finished, but the model is gone too
+        text = b"".join(log.splitlines(keepends=True)[:lines])
+        (tmp_path / "log.jsonl").write_bytes(text)
+        message = command("--out", tmp_path, "--resume")
+        assert f"{tmp_path} holds a log but no checkpoint.pt" in message
+        assert "put checkpoint.pt back, or give another folder" in message
+        assert content(tmp_path) == {"log.jsonl": text}
+
+
+def test_a_finished_run_whose_model_is_gone_writes_it_again(whole, tmp_path):
+    _, model, records = whole
+    for name in ("checkpoint.pt", "log.jsonl"):
+        (tmp_path / name).write_bytes((whole[0] / name).read_bytes())
+    _, again = run(TINY, tmp_path, resume=True)
+    assert numbers(again) == numbers(records)
+    assert_same_weights(load_model(tmp_path / "model.safetensors"), model)
+
+
+def test_a_damaged_log_is_written_again_from_the_checkpoint(whole, tmp_path):
+    _, _, records = whole
+    (tmp_path / "checkpoint.pt").write_bytes((whole[0] / "checkpoint.pt").read_bytes())
+    (tmp_path / "log.jsonl").write_text("garbage")
+    run(TINY, tmp_path, resume=True)
+    assert numbers(read_log(tmp_path)) == numbers(records)
+
+
+def test_a_flipped_bit_costs_an_epoch_and_no_more(whole, tmp_path, capsys):
+    _, model, records = whole
+    with interrupted("augment", 30):
+        run(TINY, tmp_path, command="python a command")
+    path = tmp_path / "checkpoint.pt"
+    damaged = bytearray(path.read_bytes())
+    weight = torch.load(path, weights_only=True)["model"]["cls_token"].numpy().tobytes()
+    at = bytes(damaged).index(weight)
+    damaged[at + 2] ^= 1
+    path.write_bytes(damaged)
+    assert torch.load(path, weights_only=True)["model"].keys()  # PyTorch sees nothing
+    resumed, resumed_records = run(TINY, tmp_path, resume=True, command="python a command")
+    said = capsys.readouterr().err
+    assert f"{path} is damaged or no checkpoint (BadZipFile); going on from " in said
+    assert "checkpoint.previous.pt" in said
+    assert [r["after_epoch"] for r in resumed_records if r["event"] == "resume"] == [2]
+    assert_same_weights(resumed, model)
+    assert numbers(resumed_records) == numbers(records)
+    assert sorted(content(tmp_path)) == ["checkpoint.pt", "log.jsonl", "model.safetensors"]
+
+
 # A program of its own, as a user starts it, but for its recipe, which is as small as TINY.
 PROGRAM = f"""
 import json, os, signal, sys
@@ -732,7 +839,210 @@ def test_the_command_killed_from_outside_goes_on(whole, tmp_path):
         assert torch.equal(stopped["model"][name], tensor), name
 
 
+# Ends in one line, and an intact last state
+
+ENDLESS = ["--recipe", "tiny", "--device", "cpu", "--epochs", "100000", "--out"]
+
+
+@contextmanager
+def endless_run(folder, *more):
+    """Train in a process of its own until the block ends; its first epoch is on record."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + "train.main(sys.argv[1:])", *ENDLESS, str(folder), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert "training loss" in process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_of_two_runs_in_one_folder_the_second_is_refused(tmp_path, command):
+    """Given anew or to be resumed; a kill of the first sets the folder free."""
+    with endless_run(tmp_path) as first:
+        for more in ([], ["--resume"]):
+            message = command("--out", tmp_path, *more)
+            assert f"another process is writing a run into {tmp_path}: wait until" in message
+            assert "(--out DIR)" in message
+        assert "training loss" in first.stdout.readline()  # undisturbed
+        first.kill()
+        first.wait()
+    with interrupted("augment", 10):
+        run(replace(TINY, epochs=100_000), tmp_path, resume=True)
+    read_log(tmp_path)
+
+
+def test_two_fresh_runs_in_one_folder_at_once_leave_one(tmp_path):
+    program = PROGRAM + "train.main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, "--recipe", "tiny", "--device", "cpu"]
+    both = [
+        subprocess.Popen(
+            [*command, "--out", str(tmp_path), "--seed", str(seed)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed in (0, 1)
+    ]
+    said = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1]
+    (refused,) = (seed for seed in (0, 1) if both[seed].returncode)
+    assert len(said[refused].splitlines()) == 1
+    assert str(tmp_path) in said[refused]
+    start = read_log(tmp_path)[0]
+    assert start["seed"] == 1 - refused
+    assert is_finished(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_in_one_line_that_names_resume(number, tmp_path):
+    with endless_run(tmp_path) as process:
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    (line,) = said.splitlines()
+    how = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[number]
+    assert line == (
+        f"python -m vit_tutorial.train: stopped by {how}; {tmp_path} keeps every epoch that "
+        "ended. The same command with --resume goes on"
+    )
+    assert set(content(tmp_path)) <= {"checkpoint.pt", "checkpoint.previous.pt", "log.jsonl"}
+    epochs = sum(record["event"] == "epoch" for record in read_log(tmp_path))
+    with interrupted("augment", 10):
+        run(replace(TINY, epochs=100_000), tmp_path, resume=True)
+    assert read_log(tmp_path)[-1]["epoch"] >= epochs + 1
+
+
+# From a certain call of a function on, no file may grow beyond so many bytes.
+FULL = """
+import resource
+
+def full_from(name, calls, size):
+    real, left = getattr(train, name), [calls]
+    def counted(*args, **kwargs):
+        left[0] -= 1
+        if left[0] == 0:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        return real(*args, **kwargs)
+    setattr(train, name, counted)
+
+full_from(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+train.main(sys.argv[4:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "calls", "file", "epochs"),
+    [
+        ("augment", 1, "checkpoint.pt", 0),
+        ("augment", 25, "checkpoint.pt", 2),
+        ("save_model", 1, "model.safetensors", 4),
+    ],
+)
+def test_a_full_disk_leaves_the_last_state(name, calls, file, epochs, whole, tmp_path):
+    _, model, records = whole
+    arguments = ["--recipe", "tiny", "--device", "cpu", "--out", str(tmp_path)]
+    done = python(PROGRAM + FULL, name, str(calls), "5000", *arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"cannot write {tmp_path / file}: File too large. What {tmp_path} held" in line
+    assert "once there is room" in line
+    assert "--resume" in line
+    kept = ["checkpoint.previous.pt", "checkpoint.pt", "log.jsonl"] if epochs else []
+    assert sorted(content(tmp_path)) == kept
+    if epochs:
+        assert numbers(read_log(tmp_path))[1:] == numbers(records)[1 : 1 + epochs]
+    resumed, resumed_records = run(TINY, tmp_path, resume=True)
+    assert_same_weights(resumed, model)
+    assert numbers(resumed_records)[1:] == numbers(records)[1:]
+    assert sorted(content(tmp_path)) == ["checkpoint.pt", "log.jsonl", "model.safetensors"]
+
+
+def test_a_folder_that_is_removed_is_named(tmp_path):
+    out = tmp_path / "out"
+    with endless_run(out) as process:
+        shutil.rmtree(out)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    (line,) = said.splitlines()
+    assert re.fullmatch(
+        rf"python -m vit_tutorial.train: cannot write {out}/(checkpoint\.pt|log\.jsonl): "
+        rf"the folder {out} was removed. Start the run again",
+        line,
+    )
+    assert not out.exists()
+
+
 # Many processes
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK is not set: start many .* by torchrun"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "LOCAL_RANK is not set"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"},
+            "MASTER_ADDR is not set",
+        ),
+        ({"WORLD_SIZE": "two"}, "RANK is not set"),
+        (
+            dict.fromkeys(("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"), "0")
+            | {"WORLD_SIZE": "two"},
+            "WORLD_SIZE is no whole number, 'two'",
+        ),
+        (
+            dict.fromkeys(("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"), "0")
+            | {"WORLD_SIZE": "2", "RANK": "2"},
+            "RANK is 2 of WORLD_SIZE 2",
+        ),
+    ],
+)
+def test_half_of_what_torchrun_says_is_refused(given, message, command, tmp_path, monkeypatch):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert re.search(message, command("--out", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_mps_is_not_shared_by_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=r"cannot train in 2 processes on mps: .*--device cpu"):
+        train.find_device("mps")
+
+
+def test_after_an_epoch_one_process_calls(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        PROGRAM
+        + """
+from dataclasses import replace
+
+def note(epoch, model):
+    assert not model.training
+    open(f"{sys.argv[1]}/{epoch} by {os.environ['RANK']}", "x").close()
+
+recipe = replace(train.RECIPES["tiny"], epochs=2)
+train.train(recipe, sys.argv[1] + "/out", device="cpu", after_epoch=note)
+train.dist.destroy_process_group()
+"""
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*torchrun, "--nproc_per_node=2", str(program), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in tmp_path.glob("* by *")) == ["0 by 0", "1 by 0", "2 by 0"]
 
 
 def test_two_processes_train_as_one(whole, tmp_path):
@@ -848,6 +1158,17 @@ def test_without_a_folder_the_command_as_logged_writes_into_runs(monkeypatch, tm
     train.main([*command.split()[3:], "--resume"])  # and can be given again
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, 99999999999999999999])
+def test_a_seed_that_cannot_be_is_refused(seed, command, tmp_path):
+    message = command("--out", tmp_path / "out", "--seed", seed)
+    assert f"seed must be a whole number from 0 to 4294967295, got {seed}" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_largest_seed_trains(tmp_path):
+    run(replace(TINY, epochs=1), tmp_path, seed=2**32 - 1)
+
+
 def test_no_epochs_are_refused(command, tmp_path):
     assert "epochs must be at least 1, got 0" in command("--out", tmp_path, "--epochs", 0)
 
@@ -920,6 +1241,32 @@ def test_a_damaged_checkpoint_is_named_and_left(damage, command, whole, tmp_path
     before = content(tmp_path)
     message = command("--out", tmp_path, "--resume")
     assert f"{path} is damaged or no checkpoint" in message
+    assert f"remove {tmp_path} to begin anew" in message
+    assert content(tmp_path) == before
+
+
+CRAFTED = {  # what stands in a checkpoint in place of what belongs there
+    "no records": {"records": []},
+    "no start": {"records": [{"event": "epoch"}]},
+    "records of nothing": {"records": None},
+    "no best": {"best": None},
+    "a best without a model": {"best": {"epoch": 1, "validation_accuracy": 0.5}},
+    "a best of another model": {
+        "best": {"epoch": 1, "validation_accuracy": 0.5, "model": {"w": torch.zeros(3)}}
+    },
+    "another model": {"model": {"w": torch.zeros(3)}},
+    "no optimizers": {"optimizers": []},
+    "optimizers of nothing": {"optimizers": [{}, {}]},
+}
+
+
+@pytest.mark.parametrize("change", CRAFTED.values(), ids=CRAFTED)
+def test_a_crafted_checkpoint_is_named_and_left(change, command, whole, tmp_path):
+    checkpoint = torch.load(whole[0] / "checkpoint.pt", weights_only=True)
+    (tmp_path / "checkpoint.pt").write_bytes(saved(checkpoint | change))
+    before = content(tmp_path)
+    message = command("--out", tmp_path, "--resume")
+    assert "checkpoint" in message
     assert f"remove {tmp_path} to begin anew" in message
     assert content(tmp_path) == before
 
