@@ -5,12 +5,12 @@ written whole or not at all, so whatever stops a run, its last state stays
 intact.
 """
 
+import hashlib
 import io
 import json
 import os
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -108,14 +108,13 @@ def prepare_folder(out: Path, resume: bool) -> dict | None:
 def read_checkpoint(path: Path) -> dict:
     """Read a checkpoint, or raise ValueError if one bit of it has changed.
 
-    PyTorch writes a zip archive with a CRC-32 of every record, but does not
-    compare them when it reads.
+    One that was written before there were checksums ends with two zeros, the
+    length of a comment that it does not have. It is read without a checksum.
     """
     content = path.read_bytes()
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile("a record is not what its CRC says")
+        if content[-2:] != b"\0\0" and content != with_checksum(content[:-71]):
+            raise ValueError("it does not have the SHA-256 sum at its end")
         checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         if set(checkpoint) != {"model", "optimizers", "best", "records"}:
             raise KeyError(", ".join(checkpoint))
@@ -131,9 +130,18 @@ def read_checkpoint(path: Path) -> dict:
 
 def write_checkpoint(out: Path, checkpoint: dict) -> None:
     """Write a checkpoint; the one before it stays as `checkpoint.previous.pt`."""
-    content = io.BytesIO()  # PyTorch's own writer hides why a disk refuses
-    torch.save(checkpoint, content)
-    write_whole(out / CHECKPOINT, content.getvalue(), keep=out / PREVIOUS)
+    file = io.BytesIO()  # PyTorch's own writer hides why a disk refuses
+    torch.save(checkpoint, file)
+    # A zip archive, as which PyTorch writes it, ends with the length of a
+    # comment and the comment, which readers pass over: "sha256:" and the sum.
+    content = file.getvalue()[:-2] + (71).to_bytes(2, "little")
+    write_whole(out / CHECKPOINT, with_checksum(content), keep=out / PREVIOUS)
+
+
+def with_checksum(content: bytes) -> bytes:
+    """Append "sha256:" and the checksum of all that comes before it."""
+    content += b"sha256:"
+    return content + hashlib.sha256(content).hexdigest().encode()
 
 
 def write_log(path: Path, records: list[dict]) -> None:
