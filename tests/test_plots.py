@@ -130,6 +130,8 @@ def test_a_listing_is_the_source_itself():
     assert "return self.classify(self.transformer(self.embed(images)))" in listing
     assert listing.startswith("```python\n")
     assert listing.endswith("\n```")
+    with pytest.raises(TypeError, match="a function or a class has a source, 7 has none"):
+        plots.show_source(7)
 
 
 def run_of(*accuracies):

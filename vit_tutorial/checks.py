@@ -5,8 +5,10 @@ what was given and what would work.
 """
 
 import operator
+import os
 from collections.abc import Sequence
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -79,6 +81,20 @@ def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
     return rows, columns
 
 
+def check_path(path: str | os.PathLike) -> Path:
+    """Return `path` as a Path; TypeError for anything but a string or a path.
+
+    Raises ValueError for a name that no system allows.
+    """
+    try:
+        found = Path(path)
+    except TypeError as error:
+        raise TypeError(f"a path is a string or a pathlib.Path, got {path!r}") from error
+    if "\0" in str(found):
+        raise ValueError(f"a path has no null character, got {path!r}")
+    return found
+
+
 def check_tensor(tensor: Tensor, what: str) -> None:
     """Raise TypeError unless `tensor` is one; `what` says what was wanted, in the plural."""
     if not isinstance(tensor, Tensor):
@@ -101,7 +117,7 @@ def check_images(images: Tensor, shape: tuple[str | int, ...], weight: Tensor) -
         shape: the axes it reads, such as ("b", 3, "H", "W"): a name stands for any length.
         weight: of the model's first layer; images have its dtype, except under autocast.
 
-    Raises TypeError for anything but a tensor, ValueError for another shape or dtype.
+    Raises TypeError for anything but a tensor, ValueError for another shape, dtype or device.
     """
     check_tensor(images, "images")
     fits = images.ndim == len(shape) and all(
@@ -112,6 +128,11 @@ def check_images(images: Tensor, shape: tuple[str | int, ...], weight: Tensor) -
         raise ValueError(
             f"this model reads images of shape ({', '.join(map(str, shape))}), "
             f"got {tuple(images.shape)}"
+        )
+    if images.device != weight.device:
+        raise ValueError(
+            f"the images are on {images.device} and the model on {weight.device}; "
+            f"images.to({str(weight.device)!r}) moves them"
         )
     if images.dtype != weight.dtype and not (images.is_floating_point() and autocasts(images)):
         wanted = str(weight.dtype).removeprefix("torch.")

@@ -188,7 +188,7 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 def numbers(name: str, values: Sequence[float]) -> Tensor:
     """Return mean or std as a float32 tensor; ValueError for anything but finite numbers."""
     try:
-        tensor = torch.as_tensor(values, dtype=torch.float32)
+        tensor = torch.as_tensor(values, dtype=torch.float32, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{name} is one number a channel, got {values!r}") from error
     if name == "mean" and not tensor.isfinite().all():

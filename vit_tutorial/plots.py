@@ -239,7 +239,13 @@ def equations_beside_code() -> Markdown:
 
 def show_source(thing) -> Markdown:
     """Print the source of a function or class as it stands, so that what is read is what runs."""
-    return Markdown(f"```python\n{inspect.getsource(thing)}```")
+    try:
+        source = inspect.getsource(thing)
+    except (TypeError, OSError) as error:
+        raise TypeError(
+            f"a function or a class has a source, {thing!r} has none: {error}"
+        ) from error
+    return Markdown(f"```python\n{source}```")
 
 
 def check_key(runs: Mapping[str, list], key: str) -> None:
@@ -269,6 +275,8 @@ def show_curves(ax: Axes, runs: dict[str, list], key: str, *, title: str = "") -
     """
     if not isinstance(runs, Mapping):
         raise TypeError(f"runs are {{label: logs}}, as read_runs gives; got {runs!r}")
+    if not isinstance(key, str):
+        raise TypeError(f"key is the name of a quantity, such as 'loss'; got {key!r}")
     check_key(runs, key)
     for number, (label, logs) in enumerate(runs.items()):
         curves = [column(run, key) for run in logs]

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from vit_tutorial.checks import check_path
 from vit_tutorial.cnn import CNN
 from vit_tutorial.positions import sincos_2d
 from vit_tutorial.vit import ViT
@@ -47,7 +48,7 @@ def save_model(model: ViT | CNN, path: str | os.PathLike) -> None:
             f"save_model takes a {KNOWN}, not a {kind}; a wrapper holds it "
             "inside (compiled._orig_mod, parallel.module)"
         )
-    path = Path(path)
+    path = check_path(path)
     target = file_to_write(path)
     known = inspect.signature(type(model)).parameters
     arguments = {k: v for k, v in model.config.items() if k in known}
@@ -94,7 +95,7 @@ def load_model(path: str | os.PathLike) -> ViT | CNN:
     where there is none, and another OSError for a folder or a pipe. A flipped
     bit is noticed by the checksum, which the first files did not have yet.
     """
-    path = Path(path)
+    path = check_path(path)
     metadata, state = read_file(path)
     expected = metadata.pop("sha256", None)
     if expected not in (None, checksum(metadata, state)):

@@ -8,7 +8,6 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from einops import EinopsError, rearrange
 from torch import Tensor
 
+from vit_tutorial.checks import check_path
 from vit_tutorial.saving import check_is_file
 
 # Ours on the left, theirs on the right. "…" stands for what precedes the names of layer {i}, given
@@ -162,7 +162,7 @@ def from_npz(path: str | os.PathLike) -> dict[str, Tensor]:
     a class token; FileNotFoundError where there is no file, and another OSError for a folder or a
     pipe.
     """
-    path = Path(path)
+    path = check_path(path)
     if path.exists():
         check_is_file(path, path, "model.npz")
     with open(path, "rb") as file:
