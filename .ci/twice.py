@@ -49,7 +49,7 @@ def call(kernel, function) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    if not isinstance(item, IPyNbCell):
+    if not isinstance(item, IPyNbCell) or not item.parent.kernel.is_alive():
         return (yield)
     call(item.parent.kernel, remember)
     start = time.monotonic()
