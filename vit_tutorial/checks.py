@@ -89,7 +89,8 @@ def check_path(path: str | os.PathLike) -> Path:
     try:
         found = Path(path)
     except TypeError as error:
-        raise TypeError(f"a path is a string or a pathlib.Path, got {path!r}") from error
+        kind = type(path).__name__
+        raise TypeError(f"a path is a string or a pathlib.Path, got a {kind}") from error
     if "\0" in str(found):
         raise ValueError(f"a path has no null character, got {path!r}")
     return found
