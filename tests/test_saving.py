@@ -454,6 +454,10 @@ def test_facts_that_say_too_much_are_refused(facts, message, path):
         {"dim": None},
         {"pool": ["cls"]},
         {"position": {}},
+        {"eps": "x"},
+        {"eps": float("nan")},
+        {"dropout": 2.0},
+        {"qkv_bias": "no"},
     ],
     ids=str,
 )
