@@ -248,7 +248,7 @@ def load_pretrained(
 def adapt(
     vit: ViT, *, num_classes: int | None = None, image_size: int | tuple[int, int] | None = None
 ) -> ViT:
-    """Copy a ViT for another number of classes, another size of pictures, or both.
+    """Copy a ViT for another number of classes, another image size, or both.
 
     A head for another number of classes is new: zeros, as before training. For another grid of
     patches, learned positions are resized and computed ones computed; all other weights stay.
@@ -426,7 +426,7 @@ def imagenet_class_names() -> list[str]:
 
 
 def suggestions(name: str) -> str:
-    """Say which names come near a wrong one, or which there are."""
+    """Return the names nearest to a wrong one, or all names."""
     names = [*BUNDLED, *CHECKPOINTS]
     near = get_close_matches(name, names, n=3, cutoff=0.7)
     return f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(names)}"

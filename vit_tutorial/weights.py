@@ -113,7 +113,7 @@ READERS = {
 
 
 def from_timm(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the weights of a timm `VisionTransformer` as those of `ViT`.
+    """Return the weights of a timm `VisionTransformer` as those of `ViT`.
 
     timm's class_token=False with global_pool="avg" is our pool="mean". Build the ViT with
     qkv_bias=True and eps=1e-6, timm's defaults.
@@ -130,7 +130,7 @@ def from_timm(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the weights of a torchvision `VisionTransformer` as those of `ViT`.
+    """Return the weights of a torchvision `VisionTransformer` as those of `ViT`.
 
     Build the ViT with qkv_bias=True and eps=1e-6, as torchvision does.
 
@@ -140,7 +140,7 @@ def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_huggingface(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the weights of a transformers `ViTForImageClassification` as those of `ViT`.
+    """Return the weights of a transformers `ViTForImageClassification` as those of `ViT`.
 
     Takes the names on disk and those in the memory of transformers 5, with or without "vit." in
     front. Build the ViT with config.qkv_bias and eps=config.layer_norm_eps, which is 1e-12 unless
@@ -192,7 +192,7 @@ def as_tensor(array: np.ndarray) -> Tensor:
 def convert(
     reader: str, state_dict: Mapping, *, prefix: str = "", optional: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
-    """Give their weights our names and our order of axes.
+    """Return their weights with our names and our order of axes.
 
     Args:
         prefix: taken off their names where it is there.
@@ -227,7 +227,7 @@ def convert(
 
 
 def difference(rows: Mapping[str, list[str]], state: Mapping) -> str:
-    """Name the first few weights that keep a state dict from being what a table says, or ""."""
+    """Return the first few differences between a state dict and a table, or ""."""
     expected = names_in(rows)
     problems = {
         "missing": [name for theirs in rows.values() for name in theirs if name not in state],
@@ -291,7 +291,7 @@ def names_in(rows: Mapping[str, list[str]]) -> set[str]:
 
 
 def advice(reader: str, state: Mapping) -> str:
-    """Say who would take the weights that a reader refuses."""
+    """Return a sentence that says which reader takes these weights."""
     if "to_patch_embedding.1.weight" in state:
         return "They have this package's names already: give them to ViT.load_state_dict"
     names = dict.fromkeys(name.removeprefix("vit.") for name in state)
