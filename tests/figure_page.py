@@ -1,9 +1,17 @@
-"""Figures of a test's choice in a page as the book has it, and in one as a notebook has it."""
+"""Figures of a test's choice in a page as the book has it, and in one as a notebook has it.
 
+A page may draw later than a test reads, on a machine that is busy with something else. So tests ask
+by `soon`, whose comparisons wait until they hold, or by Playwright's `expect`.
+"""
+
+import functools
+import re
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 from vit_tutorial.widgets.bundle import page_script, style_sheet
 
@@ -14,6 +22,117 @@ THEME = [  # the book's: figures take their colours from it
         ("sphinx_book_theme", "sphinx-book-theme"),
     ]
 ]
+PATIENCE = 30  # seconds that a comparison waits; only one that fails takes them all
+expect.set_options(timeout=1000 * PATIENCE)
+
+
+class Soon:
+    """What a page shows, read again and again: a comparison waits until it holds.
+
+    `assert soon(locator.inner_text) == "Bag 91%"` passes as soon as the page says so. Whatever is
+    raised while reading counts as "not yet"; when time is up, it is raised again.
+    """
+
+    __hash__ = __iter__ = None
+
+    def __init__(self, read):
+        self.read, self.last = read, None
+
+    @property
+    def now(self):
+        """What stands there at this moment: to be compared with what is read later."""
+        return self.read()
+
+    def becomes(self, check) -> bool:
+        """Wait until `check` holds of what is read; False if it never does."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.last = self.read()
+                if check(self.last):
+                    return True
+                error = None
+            except Exception as raised:
+                error = raised
+            if time.monotonic() > end:
+                if error:
+                    raise error
+                return False
+            time.sleep(0.02)  # the page goes on meanwhile
+
+    def __getitem__(self, key):
+        return Soon(lambda: self.read()[key])
+
+    def meets(self, check):
+        """Wait until a function that asserts something of what is read has nothing against it."""
+        return self.becomes(lambda found: check(found) is None)
+
+    def lacks(self, part):
+        return self.becomes(lambda found: part not in found)
+
+    def startswith(self, part):
+        return self.becomes(lambda found: found.startswith(part))
+
+    def endswith(self, part):
+        return self.becomes(lambda found: found.endswith(part))
+
+    def search(self, pattern):
+        """Wait for a text that holds the pattern, and return the match."""
+        if not self.becomes(lambda found: re.search(pattern, found)):
+            raise AssertionError(f"nothing like {pattern!r} in {self.last!r}")
+        return re.search(pattern, self.last)
+
+    def __contains__(self, part):
+        return self.becomes(lambda found: part in found)
+
+    def __eq__(self, other):
+        return self.becomes(lambda found: found == fixed(other))
+
+    def __ne__(self, other):
+        return self.becomes(lambda found: found != fixed(other))
+
+    def __lt__(self, other):
+        return self.becomes(lambda found: found < other)
+
+    def __le__(self, other):
+        return self.becomes(lambda found: found <= other)
+
+    def __gt__(self, other):
+        return self.becomes(lambda found: found > other)
+
+    def __ge__(self, other):
+        return self.becomes(lambda found: found >= other)
+
+    def __bool__(self):
+        return self.becomes(bool)
+
+    def __repr__(self):
+        return f"<last read: {self.last!r}>"
+
+
+def fixed(value):
+    """Refuse to compare two things that both may change."""
+    if isinstance(value, Soon):
+        raise TypeError("compare what a page shows with what it showed: take .now of one of them")
+    return value
+
+
+def soon(read, *args, **kwargs) -> Soon:
+    """Read from a page as soon as, and as often as, a comparison asks: `soon(locator.count)`."""
+    return Soon(lambda: read(*args, **kwargs))
+
+
+def reading(read):
+    """Let a test's own function that reads from a page wait in comparisons, as `soon` does."""
+    return functools.wraps(read)(lambda *args, **kwargs: soon(read, *args, **kwargs))
+
+
+# Every figure within reach of the eye is there, or a line says why not; host.js draws 400 px ahead.
+ALIVE = """() => [...document.querySelectorAll(".vt-live[data-figure]")].every((live) => {
+    const { top, bottom } = live.getBoundingClientRect();
+    const isNear = bottom >= -400 && top <= innerHeight + 400;
+    return !isNear || live.querySelector(".vt-card, .vt-note");
+})"""
 
 
 class Book:
@@ -51,6 +170,8 @@ class Book:
         if before:
             page.add_init_script(before)
         page.goto((self.folder / "page.html").as_uri())
+        if options.get("java_script_enabled", True):
+            page.wait_for_function(ALIVE)
         return page
 
     def close(self):
@@ -58,11 +179,56 @@ class Book:
             page.close()
 
 
+def cards(page, count):
+    """Wait for so many figures in a page, each by its number however the page changes."""
+    all_ = page.locator(".vt-card")
+    expect(all_).to_have_count(count)
+    return [all_.nth(index) for index in range(count)]
+
+
+@reading
 def said(card):
     return card.locator(".vt-outcome").inner_text()
 
 
+def open_numbers(card):
+    """Unfold the table, if it is not, and wait until it is drawn; pointer and focus stay."""
+    if card.locator("details").get_attribute("open") is None:
+        card.locator("summary").evaluate("(summary) => summary.click()")
+    expect(card.locator("tbody tr").first).to_be_visible()
+
+
+def link_from(page, card) -> str:
+    """Press "copy link" where there is no clipboard, and return the address that is shown."""
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
+    field = card.get_by_label("The link")
+    field.evaluate("(field) => { field.hidden = true; field.value = ''; }")
+    card.get_by_role("button", name="copy link").press("Enter")  # the pointer stays where it is
+    field.wait_for()
+    return field.input_value()
+
+
+def follow(page, address):
+    """Open an address as somebody who was sent it, also where its fragment alone is new."""
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_function(ALIVE)
+
+
+def wait_for_turns(page, turns=5):
+    """Let the page's event loop go round: whatever was due by now has had its turn."""
+    page.evaluate(
+        "async (turns) => { while (turns--) await new Promise((done) => setTimeout(done)); }", turns
+    )
+
+
+def wait_for_colours(page):
+    """Wait until no change of colour is on its way, the theme's own included."""
+    page.wait_for_function("document.getAnimations().every((each) => each.playState !== 'running')")
+
+
 def assert_axe_finds_nothing(page):
+    wait_for_colours(page)
     report = Axe().run(page, options={"preload": False}).generate_report()
     assert report.startswith("Found 0 accessibility violations"), report
 
@@ -73,7 +239,7 @@ def assert_nobody_is_left_out(page, also=""):
     also: a selector of what is pointed at besides buttons, selects and grid cells.
     """
     assert_axe_finds_nothing(page)
-    width = page.evaluate("document.documentElement.scrollWidth")
+    width = soon(page.evaluate, "document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]
     targets = ", ".join(filter(None, ["button", "select", "[role=gridcell]", also]))
     sizes = page.locator(f".vt-card :is({targets}):visible").evaluate_all(
@@ -88,7 +254,7 @@ def assert_nothing_moves(page, longest=0):
         "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
     )
     assert max(seconds) <= longest
-    assert page.evaluate("document.getAnimations().length") == 0
+    assert soon(page.evaluate, "document.getAnimations().length") == 0
 
 
 # The module that anywidget loads, with a model that counts who listens: page.evaluate(NOTEBOOK,

@@ -8,7 +8,18 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from conftest import randomise
-from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
+from figure_page import (
+    NOTEBOOK,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
+    said,
+    soon,
+)
+from playwright.sync_api import expect
 
 from vit_tutorial import ViT, layer_predictions, load_pretrained, record_attention
 from vit_tutorial.data import load_dataset, normalize
@@ -62,6 +73,7 @@ def open_card(page):
     return card
 
 
+@reading
 def taken(card):
     """The map as the cells' names tell it: percent by patch."""
     cells = card.get_by_role("grid", name="How much each patch").get_by_role("gridcell")
@@ -69,6 +81,7 @@ def taken(card):
     return [float(re.search(r": ([\d.]+)%", name)[1]) for name in names]
 
 
+@reading
 def bars(card):
     return [float(text.rstrip("%")) for text in card.locator(".vt-answer-share").all_inner_texts()]
 
@@ -106,7 +119,7 @@ def test_models_and_pictures_that_do_not_fit_are_refused(models, images):
         ClassToken(cls, small("mean", depth=1), images, names)
     with pytest.raises(ValueError, match="a name for each picture, got 3 for 4"):
         ClassToken(cls, mean, images, names[:3])
-    with pytest.raises(ValueError, match=r"pictures of shape \(b, 1, 28, 28\)"):
+    with pytest.raises(ValueError, match=r"pictures of shape \(n, 1, 28, 28\)"):
         ClassToken(cls, mean, torch.zeros(4, 1, 32, 32, dtype=torch.uint8), names)
     with pytest.raises(ValueError, match="not a Linear"):
         ClassToken(torch.nn.Linear(1, 1), mean, images, names)
@@ -150,13 +163,10 @@ def test_the_page_s_numbers_are_pytorch_s(book, figure, expected):
             card.get_by_label("layer", exact=True).fill(str(layer))
             answer = shares[pool][layer, 1]
             assert bars(card) == pytest.approx((100 * answer).tolist(), abs=0.51)
-            assert f"{read} answers {NAMES[answer.argmax()]}, " in said(card).lower().replace(
-                NAMES[answer.argmax()].lower(), NAMES[answer.argmax()]
-            )
-    card.get_by_text("The numbers").click()
-    rows = card.locator(".vt-numbers tbody tr")
-    rows.nth(2).wait_for()
-    table = rows.evaluate_all(CELLS)
+            told = f"{read} answers {NAMES[answer.argmax()]}, "
+            assert said(card).becomes(lambda text, told=told: told.lower() in text.lower())
+    open_numbers(card)
+    table = card.locator(".vt-numbers tbody tr").evaluate_all(CELLS)
     assert [line[0] for line in table] == NAMES
     numbers = np.array([[float(cell) for cell in line[1:]] for line in table])
     both = torch.cat((shares["cls"][:, 1], shares["mean"][:, 1]))
@@ -174,10 +184,13 @@ def test_before_the_first_layer_token_0_says_the_same_of_every_picture_and_the_m
         said_of[read] = []
         for picture in range(4):
             card.get_by_label("picture", exact=True).select_option(index=picture)
-            said_of[read].append(bars(card))
+            name = ["Top", "Bag", "Boot", "Top"][picture]
+            assert f"the picture: {name}" in soon(card.inner_text)
+            assert said(card).becomes(lambda text, read=read: read in text.lower())
+            said_of[read].append(bars(card).now)
         if read == "the class token":
             assert "the same for each of the 4 pictures" in said(card)
-            assert set(taken(card)) == {0}
+            assert taken(card) == [0] * 49
     first, *others = said_of["the class token"]
     assert others == [first] * 3
     first, *others = said_of["the mean of the patches"]
@@ -196,19 +209,19 @@ def test_how_many_come_out_right_is_counted(book, figure, expected):
     for picture in range(4):
         card.get_by_label("picture", exact=True).select_option(index=picture)
         right = bool(answers[picture] == truth[picture])
-        assert ("(right)" in said(card)) == right
+        assert said(card).becomes(lambda text, right=right: ("(right)" in text) == right)
         last = card.locator(".vt-final td").nth(1)
-        assert ("✓" in last.inner_text()) == right
-        assert last.get_attribute("aria-current") == "true"
+        assert soon(last.inner_text).becomes(lambda text, right=right: ("✓" in text) == right)
+        assert soon(last.get_attribute, "aria-current") == "true"
 
 
 def test_a_guess_is_asked_first_and_kept(book, figure):
     page = book.open(figure())
     card = page.locator(".vt-card")
-    assert card.locator(".vt-figure-parts").is_hidden()
+    expect(card.locator(".vt-figure-parts")).to_be_hidden()
     card.get_by_role("button", name="it does not").click()
-    assert card.locator(".vt-figure-parts").is_visible()
-    assert "Your guess: it does not." in card.inner_text()
+    expect(card.locator(".vt-figure-parts")).to_be_visible()
+    assert "Your guess: it does not." in soon(card.inner_text)
 
 
 def test_by_mouse(book, figure, expected):
@@ -220,22 +233,23 @@ def test_by_mouse(book, figure, expected):
     cell.hover()
     told = card.locator(".vt-told")
     share = 100 * maps[1, 0, 9].item()
-    assert float(re.search(r": ([\d.]+)%", told.inner_text())[1]) == pytest.approx(share, abs=0.51)
+    found = soon(told.inner_text).search(r": ([\d.]+)%")
+    assert float(found[1]) == pytest.approx(share, abs=0.51)
     card.get_by_text("The numbers").hover()
-    assert told.inner_text() == "pick a patch for its share"
+    assert soon(told.inner_text) == "pick a patch for its share"
     cell.click()
     card.get_by_text("The numbers").hover()
-    assert told.inner_text().startswith("patch 9, row 2, column 2: ")
+    assert soon(told.inner_text).startswith("patch 9, row 2, column 2: ")
     cell.click()  # once more: no patch is picked
     card.get_by_text("The numbers").hover()
-    assert told.inner_text() == "pick a patch for its share"
+    assert soon(told.inner_text) == "pick a patch for its share"
 
     apart = (shares["cls"][2] - shares["mean"][2]).abs().sum(dim=-1)
     first, second = apart.argsort(descending=True)[:2].tolist()
     for index in (first, second):
         card.get_by_role("button", name="surprise me").click()
         chosen = card.get_by_label("picture", exact=True)
-        assert chosen.evaluate("(select) => select.selectedIndex") == index
+        assert soon(chosen.evaluate, "(select) => select.selectedIndex") == index
     card.get_by_role("button", name="reset").click()
     assert said(card).startswith("Before layer 1 the class token answers ")
     assert page.noise == []
@@ -245,7 +259,7 @@ def test_by_touch(book, figure):
     page = book.open(figure(layer=1), width=360, has_touch=True)
     page.get_by_role("button", name="show me").tap()
     page.get_by_role("gridcell", name="patch 9, row 2, column 2").tap()
-    assert page.locator(".vt-told").inner_text().startswith("patch 9, row 2, column 2: ")
+    assert soon(page.locator(".vt-told").inner_text).startswith("patch 9, row 2, column 2: ")
 
 
 def test_by_keyboard_alone(book, figure, expected):
@@ -257,26 +271,26 @@ def test_by_keyboard_alone(book, figure, expected):
     def press(*keys):
         for key in keys:
             page.keyboard.press(key)
-        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.id")
+        return soon(page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.id")
 
     press("Tab", "Tab", "Tab", "Enter")  # past both answers to "show me"; then at the picture
     press("ArrowDown")
-    assert "the picture: Bag" in card.inner_text()
+    assert "the picture: Bag" in soon(card.inner_text)
     press("Tab", "ArrowDown")  # what is read
     assert said(card).startswith("Before layer 1 the mean of the patches answers ")
     press("ArrowUp", "Tab", "ArrowRight")  # the layer
     assert said(card).startswith("After layer 1 the class token answers ")
     slider = card.get_by_label("layer", exact=True)
-    assert slider.get_attribute("aria-valuetext") == "after layer 1"
+    assert soon(slider.get_attribute, "aria-valuetext") == "after layer 1"
     press("Shift+Tab", "Shift+Tab")  # back over what is read and the picture
     assert press("Shift+Tab") == "What both answer, layer by layer"
     assert press("Shift+Tab").startswith("patch 1, row 1, column 1: ")  # one stop
     at = press("ArrowRight", "ArrowDown")
     assert at.startswith("patch 9, row 2, column 2: ")
-    share = float(re.search(r": ([\d.]+)%", card.locator(".vt-told").inner_text())[1])
+    share = float(soon(card.locator(".vt-told").inner_text).search(r": ([\d.]+)%")[1])
     assert share == pytest.approx(100 * maps[0, 1, 9].item(), abs=0.51)
     press("Space")
-    assert card.locator(".vt-told").inner_text() == "pick a patch for its share"
+    assert soon(card.locator(".vt-told").inner_text) == "pick a patch for its share"
     press(*["Tab"] * 6, "Enter")  # table, picture, read, layer, "surprise me", "reset"
     assert said(card).startswith("Before layer 1 the class token answers ")
 
@@ -287,10 +301,9 @@ def test_a_link_opens_the_page_with_the_figure_as_it_was(book, figure):
     card.get_by_label("picture", exact=True).select_option("Boot")
     card.get_by_label("read", exact=True).select_option("the mean of the patches")
     card.get_by_label("layer", exact=True).fill("2")
-    before = [said(card), bars(card)]
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    card.get_by_role("button", name="copy link").click()
-    page.goto(card.get_by_label("The link").input_value())
+    assert said(card).startswith("After layer 2 the mean of the patches answers ")
+    before = [said(card).now, bars(card).now]
+    follow(page, link_from(page, card))
     card = open_card(page)
     assert [said(card), bars(card)] == before
     assert page.noise == []
@@ -311,7 +324,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
     page = book.open(figure())
     page.goto(f"{page.url}?figure=class_token&number=0&vt=1&state={state}")
     card = open_card(page)
-    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
     assert said(card).startswith("Before layer 1 the class token")
 
 
@@ -319,8 +332,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
 def test_nobody_is_left_out(book, figure, theme, width):
     page = book.open(figure(layer=1), theme=theme, width=width)
     card = open_card(page)
-    card.get_by_text("The numbers").click()
-    page.wait_for_timeout(300)  # the theme's own transition of colours
+    open_numbers(card)
     assert_nobody_is_left_out(page)
 
 
@@ -346,13 +358,15 @@ def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
     page.evaluate("model.set('pooling', 'mean')")
     assert said(card).startswith("After layer 2 the mean of the patches")
     page.evaluate("model.set('picture', 2)")
-    assert "the picture: Boot" in card.inner_text()
+    assert "the picture: Boot" in soon(card.inner_text)
     card.get_by_label("layer", exact=True).fill("1")
-    assert page.evaluate("[model.get('layer'), saved]") == [1, 1]
+    assert soon(page.evaluate, "[model.get('layer'), saved]") == [1, 1]
 
     for trait in ("cls_vit", "mean_vit"):  # one weight of either
         page.evaluate("model.set('pooling', $)".replace("$", repr(trait[:-4])))
-        before = bars(card)
+        read = {"cls": "the class token", "mean": "the mean of the patches"}[trait[:-4]]
+        assert f" {read} answers " in said(card)
+        before = bars(card).now
         other = dequantised(models[trait[:-4]])
         with torch.no_grad():
             other.mlp_head[1].weight[0, 0] += 4
@@ -360,13 +374,13 @@ def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
         assert bars(card) != before
     page.evaluate("model.set('pictures', model.get('pictures').slice(2).reverse())")
     page.evaluate("model.set('picture', 1)")
-    assert "the picture: Boot" in card.inner_text()
+    assert "the picture: Boot" in soon(card.inner_text)
 
     page.evaluate("model.set('layer', 9)")
-    assert card.get_by_role("alert").inner_text() == (
+    assert soon(card.get_by_role("alert").inner_text) == (
         "This figure cannot go on: layer is one of 0 to 2, got 9"
     )
-    assert page.evaluate("listening()") == 6
+    assert soon(page.evaluate, "listening()") == 6
     page.evaluate("stop()")
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.close()

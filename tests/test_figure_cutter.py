@@ -6,7 +6,18 @@ import re
 import pytest
 import torch
 from bs4 import BeautifulSoup
-from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
+from figure_page import (
+    NOTEBOOK,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    cards,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
+    said,
+    soon,
+)
 
 from vit_tutorial import patchify, unpatchify
 from vit_tutorial.data import load_photo
@@ -39,6 +50,7 @@ def places(image, patch_size, way):
     return cut(torch.arange(image.numel()).view(image.shape), patch_size, way)
 
 
+@reading
 def vector(card):
     """The numbers as they stand in the strip, and the place in the picture of each."""
     cells = card.get_by_role("grid", name="The numbers in their order").get_by_role("gridcell")
@@ -145,11 +157,10 @@ def test_the_vectors_are_pytorch_s_and_so_are_their_places(
     grid = card.get_by_role("grid", name="Patches").get_by_role("gridcell")
     for patch in {0, len(rows) // 3, len(rows) - 1}:  # of 49: the 17th mixes two colours by view
         grid.nth(patch).click()
-        numbers, words = vector(card)
-        assert numbers == rows[patch].tolist()
-        assert words == [in_words(image, place) for place in froms[patch].tolist()]
+        words = [in_words(image, place) for place in froms[patch].tolist()]
+        assert vector(card) == (rows[patch].tolist(), words)
 
-    card.locator("summary").click()
+    open_numbers(card)
     lines = card.locator("tbody tr").evaluate_all(
         "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
@@ -214,6 +225,7 @@ def test_what_is_said_of_a_row_holds(book, photo):
     assert said(card) == "Row 18: all 192 numbers are those of patch 18, pixel by pixel."
 
 
+@reading
 def ring(card):
     """The pixel around which the ring is, in the picture."""
     circle = card.locator(".vt-cut circle.vt-outline")
@@ -223,17 +235,17 @@ def ring(card):
 
 def test_by_mouse(book, photo):
     page = book.open(PatchCutter(photo, patch=17), PatchCutter(photo, patch=17))
-    card, other = page.locator(".vt-card").all()
+    card, other = cards(page, 2)
     numbers = card.get_by_role("grid", name="The numbers in their order").get_by_role("gridcell")
     numbers.nth(100).hover()  # p1 = 4, p2 = 1, green
     assert ring(card) == (20, 25)
     told = card.locator(".vt-number")
-    assert told.inner_text() == (
+    assert soon(told.inner_text) == (
         f"Number 101 is {photo[1, 20, 25]}, at p1 = 4, p2 = 1, c = green. "
         "It is the picture’s row 21, column 26, green."
     )
     inner = card.locator(".vt-taken rect.vt-outline")
-    assert [inner.get_attribute(name) for name in ("x", "y")] == ["1", "4"]
+    assert [soon(inner.get_attribute, name) for name in ("x", "y")] == ["1", "4"]
     card.get_by_role("button", name="reset").hover()
     assert ring(card) == (16, 24)  # the first again
     numbers.nth(100).click()
@@ -242,10 +254,10 @@ def test_by_mouse(book, photo):
     choose(card, "view")
     place = 17 * 192 + 100
     assert ring(card) == (place // 56 % 56, place % 56)
-    assert f"It was the picture’s {in_words(photo, place)}." in told.inner_text()
+    assert f"It was the picture’s {in_words(photo, place)}." in soon(told.inner_text)
 
     grid = card.get_by_role("grid", name="Patches").get_by_role("gridcell")
-    outcome = said(card)
+    outcome = said(card).now
     grid.nth(40).hover()  # a look, and no choice
     assert vector(card)[0] == cut(photo, 8, "view")[40].tolist()
     assert said(card) == outcome
@@ -265,7 +277,9 @@ def test_by_keyboard_alone(book, photo):
     def press(*keys):
         for key in keys:
             page.keyboard.press(key)
-        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.innerText")
+        return soon(
+            page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.innerText"
+        )
 
     assert press("Tab") == "patch 18, row 3, column 4"
     assert press("ArrowDown", "Home") == "patch 22, row 4, column 1"
@@ -273,11 +287,11 @@ def test_by_keyboard_alone(book, photo):
     assert press("Tab").startswith("number 1: ")
     assert press("ArrowDown", "ArrowRight").startswith("number 26: ")
     assert ring(card) == (25, 0)  # the second row of patch 22, its first pixel's green
-    assert f"Number 26 is {photo[1, 25, 0]}, " in card.locator(".vt-number").inner_text()
+    assert f"Number 26 is {photo[1, 25, 0]}, " in soon(card.locator(".vt-number").inner_text)
     press("Tab", "ArrowDown")  # the way
     assert said(card).startswith("Row 22: 0 of its 192")
     press("Tab", "Enter")  # surprise me
-    assert not said(card).startswith("Row 22:")
+    assert said(card).becomes(lambda text: not text.startswith("Row 22:"))
     press("Tab", "Enter")  # reset
     assert said(card).startswith("Row 18: all")
     press("Tab", "Tab", "Enter")  # past "copy link" to the numbers
@@ -306,9 +320,9 @@ def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, own):
     assert said(card).startswith("Row 9: ")
     numbers = card.get_by_role("grid", name="The numbers in their order").get_by_role("gridcell")
     numbers.nth(44).tap()  # scrolled to, inside of its box
-    assert card.locator(".vt-number").inner_text().startswith(f"Number 45 is {own[2, 8, 4]}, ")
+    assert soon(card.locator(".vt-number").inner_text).startswith(f"Number 45 is {own[2, 8, 4]}, ")
     card.locator("summary").tap()
-    nobody_is_left_out(page, 360)
+    assert_nobody_is_left_out(page)
 
 
 def test_in_the_light_and_without_movement_nobody_is_left_out(book, own):
@@ -320,14 +334,9 @@ def test_in_the_light_and_without_movement_nobody_is_left_out(book, own):
     page.locator("summary").first.click()
     page.locator(".vt-card").nth(1).scroll_into_view_if_needed()
     page.locator(".vt-card").nth(1).wait_for()
-    nobody_is_left_out(page, 1000)
+    assert_nobody_is_left_out(page)
     assert_nothing_moves(page)
     assert page.noise == []
-
-
-def nobody_is_left_out(page, width):
-    page.wait_for_timeout(300)  # the theme's own transition of colours
-    assert_nobody_is_left_out(page)
 
 
 # Links, and a notebook
@@ -338,13 +347,10 @@ def test_a_link_opens_the_page_with_the_same_patch_and_way(book, photo):
     card = page.locator(".vt-card")
     card.get_by_role("grid", name="Patches").get_by_role("gridcell").nth(8).click()
     choose(card, "view")
-    before = said(card)
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    card.get_by_role("button", name="copy link").click()
-    page.goto(card.get_by_label("The link").input_value())
-    page.locator(".vt-card").wait_for()
+    said(card).search("^Row 9: .* The shape is right")
+    before = said(card).now
+    follow(page, link_from(page, card))
     assert said(page.locator(".vt-card")) == before
-    assert before.startswith("Row 9: ")
     assert page.noise == []
 
 
@@ -363,7 +369,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
     page = book.open(PatchCutter(photo))
     page.goto(f"{page.url}?vt=1&figure=cutter&number=0&state={state}")
     page.locator(".vt-card").wait_for()
-    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
     assert said(page.locator(".vt-card")).startswith("Row 25: all")
 
 
@@ -376,7 +382,7 @@ def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(browser, 
     page.evaluate("model.set('way', 'view')")  # as when the kernel changes a trait
     assert said(card).startswith("Row 25: 32 of")
     card.get_by_role("grid", name="Patches").get_by_role("gridcell").nth(8).click()
-    assert page.evaluate("[model.get('patch'), saved]") == [8, 1]
+    assert soon(page.evaluate, "[model.get('patch'), saved]") == [8, 1]
     card.get_by_role("button", name="reset").hover()
 
     other = photo.clone()
@@ -387,9 +393,9 @@ def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(browser, 
     page.evaluate("model.set('patch_size', [14, 14])")
     assert vector(card)[0] == other.view(16, 588)[8].tolist()
     page.evaluate("model.set('patch', 16)")
-    assert card.get_by_role("alert").inner_text().endswith("patch is one of 0 to 15, got 16")
+    assert soon(card.get_by_role("alert").inner_text).endswith("patch is one of 0 to 15, got 16")
 
-    assert page.evaluate("listening()") > 0
+    assert soon(page.evaluate, "listening()") > 0
     page.evaluate("stop()")
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.close()

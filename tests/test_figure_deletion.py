@@ -5,7 +5,19 @@ import re
 import pytest
 import torch
 from conftest import randomise
-from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
+from figure_page import (
+    NOTEBOOK,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    cards,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
+    said,
+    soon,
+    wait_for_turns,
+)
 from playwright.sync_api import expect
 
 from vit_tutorial import ViT, attention_rollout, patchify, record_attention
@@ -92,23 +104,24 @@ def started(page, number=0):
     return card
 
 
+@reading
 def removed(card):
     return sorted(
         int(re.match(r"patch (\d+)", name)[1]) - 1
-        for name in names(card)
+        for name in names(card).now
         if name.endswith(", removed")
     )
 
 
+@reading
 def names(card):
     cells = card.get_by_role("grid", name="The patches").get_by_role("gridcell")
     return cells.evaluate_all("(cells) => cells.map((cell) => cell.ariaLabel)")
 
 
+@reading
 def table(card):
-    if not card.locator("table").count():
-        card.get_by_text("The numbers").click()
-        card.locator("tbody tr").nth(3).wait_for()
+    open_numbers(card)
     rows = card.locator("tbody tr").evaluate_all(
         "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
@@ -169,17 +182,23 @@ def test_orders_curves_and_areas_are_the_chapter_s(book, vit, images, chapter):
     card = started(book.open(Deletion(vit, images, picture=1)))
     before, best = chapter["before"][1], chapter["answers"][1]
     assert said(card).startswith(f"{CLASSES[best]} {100 * before[best]:.0f}%, was ")
-    seen = table(card)
+    seen = table(card).now
     assert list(seen) == METHODS
     for name, (area, curve) in seen.items():
         assert area == pytest.approx(chapter["areas"][name][1].item(), abs=0.0011)
         left = [100 * chapter["remove"](name, gone)[1, best].item() for gone in GONE]
         assert curve == pytest.approx(left, abs=0.1)
         card.get_by_role("radio", name=name).check()
-        numbers = [int(re.search(r"number (\d+) in", each)[1]) - 1 for each in names(card)]
-        assert [*torch.tensor(numbers).argsort()] == chapter["orders"][name][1].tolist()
-        text = card.locator(".vt-order").nth(METHODS.index(name)).inner_text()
-        assert f"area {chapter['areas'][name][1]:.2f}" in text
+
+        order = chapter["orders"][name][1].tolist()
+
+        def holds(found, order=order):
+            numbers = [int(re.search(r"number (\d+) in", each)[1]) - 1 for each in found]
+            assert [*torch.tensor(numbers).argsort()] == order
+
+        assert names(card).meets(holds)
+        told = card.locator(".vt-order").nth(METHODS.index(name))
+        assert f"area {chapter['areas'][name][1]:.2f}" in soon(told.inner_text)
     smallest = min(f"{chapter['areas'][name][1]:.2f}" for name in METHODS)
     assert said(card).endswith(f"the smallest area, {smallest}.")
 
@@ -199,20 +218,16 @@ def test_what_is_removed_and_what_is_left(book, vit, images, chapter, method, go
     assert marks == pytest.approx((100 * chapter["before"][0]).tolist(), abs=0.01)
     assert f": {gone} of 49 patches removed, by " in said(card)
     best, first = shares.argmax(), chapter["answers"][0]
-    assert (f"; the answer is {CLASSES[best]} " in said(card)) == (best != first)
+    other = f"; the answer is {CLASSES[best]} "
+    assert said(card).becomes(lambda text: (other in text) == bool(best != first))
 
 
 def test_a_curve_goes_through_every_patch(book, vit, images, chapter):
     card = started(book.open(Deletion(vit, images)))
     own = card.locator(".vt-order").nth(1).locator(".vt-curve-own")
     fine = r"^M([\d.]+ [\d.]+L?){50}$"
-    own.evaluate(
-        "(path, fine) => new Promise((done) => {"
-        "const look = () => RegExp(fine).test(path.getAttribute('d')) ? done() : setTimeout(look);"
-        "look(); })",
-        fine,
-    )
-    points = [point.split() for point in own.get_attribute("d")[1:].split("L")]
+    d = soon(own.get_attribute, "d").search(fine).string
+    points = [point.split() for point in d[1:].split("L")]
     heights = [(78 - float(y)) / 72 for _, y in points]  # where the plot has 0 % and 100 %
     best = chapter["answers"][0]
     left = [chapter["remove"]("rollout", gone)[0, best].item() for gone in range(50)]
@@ -255,17 +270,17 @@ def test_the_page_draws_the_random_numbers_that_python_draws(maps_script):
 
 def test_a_guess_comes_first_and_is_kept(book, vit, images):
     page = book.open(Deletion(vit, images), Deletion(vit, images))
-    first, second = page.locator(".vt-card").all()
+    first, second = cards(page, 2)
     for card in (first, second):
-        assert card.locator(".vt-guess canvas").is_visible()
+        expect(card.locator(".vt-guess canvas")).to_be_visible()
         for part in (".vt-tokens", ".vt-outcome", "details", "input[type=range]"):
-            assert card.locator(part).is_hidden()
+            expect(card.locator(part)).to_be_hidden()
     first.get_by_role("button", name="contrast").click()
-    assert first.get_by_text("Your guess: contrast.").is_visible()
-    assert first.locator(".vt-tokens").is_visible()
+    expect(first.get_by_text("Your guess: contrast.")).to_be_visible()
+    expect(first.locator(".vt-tokens")).to_be_visible()
     second.get_by_role("button", name="show me").click()
-    assert second.get_by_text("Your guess").count() == 0
-    assert second.locator("input[type=range]").is_visible()
+    assert soon(second.get_by_text("Your guess").count) == 0
+    expect(second.locator("input[type=range]")).to_be_visible()
 
 
 def test_by_mouse(book, vit, images, chapter):
@@ -275,17 +290,16 @@ def test_by_mouse(book, vit, images, chapter):
     assert removed(card) == sorted(order[:10])
     card.get_by_role("gridcell", name=f"patch {order[3] + 1}, ").click()
     assert removed(card) == sorted(order[:4])
-    hatching = card.get_by_role("gridcell", name=f"patch {order[0] + 1}, ").evaluate(
-        "(cell) => getComputedStyle(cell).backgroundImage"
-    )
-    assert "repeating-linear-gradient" in hatching
+    hatched = card.get_by_role("gridcell", name=f"patch {order[0] + 1}, ")
+    look = "(cell) => getComputedStyle(cell).backgroundImage"
+    assert "repeating-linear-gradient" in soon(hatched.evaluate, look)
     card.locator(".vt-order", has_text="contrast").click()
     assert removed(card) == sorted(chapter["orders"]["contrast"][0, :4].tolist())
     card.get_by_label("picture", exact=True).select_option("picture 3")
     assert removed(card) == sorted(chapter["orders"]["contrast"][2, :4].tolist())
     card.get_by_role("button", name="reset").click()
     assert removed(card) == []
-    assert card.get_by_role("radio", name="last layer").is_checked()
+    expect(card.get_by_role("radio", name="last layer")).to_be_checked()
 
 
 def test_by_touch(book, vit, images, chapter):
@@ -304,20 +318,21 @@ def test_by_keyboard_alone(book, vit, images, chapter):
     def press(*keys):
         for key in keys:
             page.keyboard.press(key)
-        return page.evaluate(
-            "document.activeElement.ariaLabel ?? document.activeElement.labels?.[0]?.textContent"
+        return soon(
+            page.evaluate,
+            "document.activeElement.ariaLabel ?? document.activeElement.labels?.[0]?.textContent",
         )
 
     assert press("Tab", "Tab", "Enter") == "picture"  # the second guess; the figure opens
-    assert card.get_by_text("Your guess: rollout.").is_visible()
+    expect(card.get_by_text("Your guess: rollout.")).to_be_visible()
     press("Tab", "End")  # how much is removed
     assert removed(card) == [*range(49)]
     press("Home", "ArrowRight")
     assert removed(card) == [chapter["orders"]["last layer"][0, 0].item()]
-    assert card.get_by_role("slider", name="remove").get_attribute("aria-valuetext") == "2.0%"
+    assert soon(card.get_by_role("slider", name="remove").get_attribute, "aria-valuetext") == "2.0%"
     assert press("Shift+Tab", "Shift+Tab").startswith("last layer")
     press("ArrowDown")
-    assert card.get_by_role("radio", name="rollout").is_checked()
+    expect(card.get_by_role("radio", name="rollout")).to_be_checked()
     order = chapter["orders"]["rollout"][0].tolist()
     assert removed(card) == order[:1]
     at = press("Shift+Tab")
@@ -327,7 +342,7 @@ def test_by_keyboard_alone(book, vit, images, chapter):
     press("Space")
     assert removed(card) == sorted(order[: order.index(48) + 1])
     press("Tab", "Tab", "ArrowDown")  # past the orders to the picture
-    assert card.get_by_label("picture", exact=True).evaluate("(e) => e.selectedIndex") == 1
+    assert soon(card.get_by_label("picture", exact=True).evaluate, "(e) => e.selectedIndex") == 1
     press("Tab", "Tab", "Tab", "Enter")  # past the share and the surprise to "reset"
     assert removed(card) == []
     press("Tab", "Tab", "Enter")  # past the link to the numbers
@@ -340,7 +355,7 @@ def test_a_surprise_is_where_the_last_layer_falls_behind_contrast(book, vit, ima
     for index in behind.argsort(descending=True).tolist():
         card.get_by_role("button", name="surprise me").click()
         expect(card.get_by_label("picture", exact=True)).to_have_value(str(index))
-        assert card.get_by_role("radio", name="last layer").is_checked()
+        expect(card.get_by_role("radio", name="last layer")).to_be_checked()
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
@@ -349,8 +364,7 @@ def test_nobody_is_left_out(book, vit, images, theme, width):
     page = book.open(figure, figure, figure, theme=theme, width=width)
     started(page)
     started(page, 1)
-    page.locator("summary").first.click()
-    page.wait_for_timeout(300)  # the theme's own transition of colours
+    open_numbers(page.locator(".vt-card").first)
     assert_nobody_is_left_out(page, ".vt-order")
 
 
@@ -371,10 +385,9 @@ def test_a_link_opens_the_page_with_the_figure_as_it_was(book, vit, images, chap
     card.get_by_role("radio", name="contrast").check()
     card.get_by_role("slider", name="remove").fill("18")
     card.get_by_text("smallest area").wait_for()
-    before = said(card)
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    card.get_by_role("button", name="copy link").click()
-    page.goto(card.get_by_label("The link").input_value())
+    assert said(card).startswith(f"{CLASSES[chapter['answers'][1]]} ")
+    before = said(card).now
+    follow(page, link_from(page, card))
     linked = started(page)
     assert said(linked) == before
     assert removed(linked) == sorted(chapter["orders"]["contrast"][1, :18].tolist())
@@ -394,7 +407,7 @@ def test_a_link_that_does_not_fit_is_said(book, vit, images, state, message):
     page = book.open(Deletion(vit, images))
     page.goto(f"{page.url}?vt=1&figure=deletion&number=0&state={state}")
     card = started(page)
-    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
     assert removed(card) == []
 
 
@@ -413,32 +426,32 @@ def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
     page.evaluate("model.set('method', 'contrast')")
     assert removed(card) == sorted(chapter["orders"]["contrast"][0, :10].tolist())
     page.evaluate("model.set('method', 'relevance')")
-    assert "got relevance" in card.get_by_role("alert").inner_text()
+    assert "got relevance" in soon(card.get_by_role("alert").inner_text)
     page.evaluate("model.set('method', 'contrast')")
-    assert card.get_by_role("alert").is_hidden()
+    expect(card.get_by_role("alert")).to_be_hidden()
     card.get_by_role("radio", name="rollout").check()
-    assert page.evaluate("[model.get('method'), saved]") == ["rollout", 1]
+    assert soon(page.evaluate, "[model.get('method'), saved]") == ["rollout", 1]
     figure.set_state({"method": "rollout", "fraction": 0.5})
     assert (figure.method, figure.fraction) == ("rollout", 0.5)
 
     page.evaluate("(pictures) => model.set('pictures', pictures)", figure.pictures[1:])
     assert removed(card) == sorted(chapter["orders"]["rollout"][1, :10].tolist())
-    assert card.get_by_text("Patches of this picture").count() == 0  # it asks once
-    before = names(card)
+    assert soon(card.get_by_text("Patches of this picture").count) == 0  # it asks once
+    before = names(card).now
     other = dequantised(vit)
     with torch.no_grad():
         other.pos_embedding[0, 25, 3] += 4  # one weight
     page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
     assert names(card) != before
 
-    assert page.evaluate("listening()") > 0
+    assert soon(page.evaluate, "listening()") > 0
     page.evaluate(  # in the middle of its curves
         "model.set('picture', 1); stop(); globalThis.exps = 0; const { exp } = Math;"
         "Math.exp = (x) => (exps++, exp(x)); 0"
     )
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
-    page.wait_for_timeout(200)
-    assert page.evaluate("exps") == 0  # nothing goes on computing for a figure that is gone
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
+    wait_for_turns(page)
+    assert soon(page.evaluate, "exps") == 0  # nothing goes on computing for a figure that is gone
     assert noise == []
     page.close()
 
@@ -448,7 +461,7 @@ def test_one_changed_weight_shows_in_the_page(book, vit, images):
     with torch.no_grad():
         other.pos_embedding[0, 25, 3] += 4
     first, second, third = (
-        table(started(book.open(Deletion(model, images))))
+        table(started(book.open(Deletion(model, images)))).now
         for model in (vit, dequantised(vit), other)
     )
     assert first == second

@@ -7,7 +7,18 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from conftest import randomise
-from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
+from figure_page import (
+    NOTEBOOK,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
+    said,
+    soon,
+)
+from playwright.sync_api import expect
 
 from vit_tutorial import ViT, load_pretrained, patchify
 from vit_tutorial.data import load_dataset, normalize
@@ -99,6 +110,7 @@ STRIPS = """(all) => all.map((strip) => {
 })"""
 
 
+@reading
 def strips(card):
     """The strips by their names: the numbers that the bars' heights tell, and a bar's unit."""
     found = {}
@@ -116,6 +128,7 @@ def as_number(text):
     return float(text.replace("−", "-"))
 
 
+@reading
 def bars(card):
     return [float(text.rstrip("%")) for text in card.locator(".vt-answer-share").all_inner_texts()]
 
@@ -146,7 +159,7 @@ def test_a_number_that_does_not_fit_is_refused_at_once_and_later(figure, wrong, 
 def test_what_is_no_model_or_picture_is_refused(vit, images):
     with pytest.raises(ValueError, match="not a Linear"):
         EncoderWalk(torch.nn.Linear(1, 1), images, NAMES)
-    with pytest.raises(ValueError, match=r"pictures of shape \(b, 1, 28, 28\)"):
+    with pytest.raises(ValueError, match=r"pictures of shape \(n, 1, 28, 28\)"):
         EncoderWalk(vit, torch.zeros(3, 1, 32, 32, dtype=torch.uint8), NAMES)
     with pytest.raises(ValueError, match="a name for each picture, got 2 for 3"):
         EncoderWalk(vit, images, NAMES[:2])
@@ -185,23 +198,27 @@ def test_every_stage_is_what_hooks_in_pytorch_hear(book, figure, walk, token):
     card = open_card(page)
 
     def check(**expected):
-        found = strips(card)
-        assert list(found) == list(expected)
-        for name, numbers in expected.items():
-            if numbers is None:
-                assert found[name] is None
-                continue
-            shown, unit = found[name]
-            torch.testing.assert_close(shown, numbers, rtol=0.01, atol=0.025 * unit)
+        def holds(found):
+            assert list(found) == list(expected)
+            for name, numbers in expected.items():
+                if numbers is None:
+                    assert found[name] is None
+                    continue
+                shown, unit = found[name]
+                torch.testing.assert_close(shown, numbers, rtol=0.01, atol=0.025 * unit)
+
+        assert strips(card).meets(holds)
 
     for at, title in enumerate(STAGES):
-        assert card.locator(".vt-walk-stage").inner_text() == title
+        assert soon(card.locator(".vt-walk-stage").inner_text) == title
         slider = card.get_by_label("stage", exact=True)
-        assert slider.input_value() == str(at)
-        assert f"{slider.get_attribute('aria-valuetext')} (" in title
+        assert soon(slider.input_value) == str(at)
+        assert soon(slider.get_attribute, "aria-valuetext").becomes(
+            lambda text, title=title: f"{text} (" in title
+        )
         number, kind = divmod(at - 2, 3)
         done = min(max(number + (kind == 2), 0), 4)
-        stream, shown = walk.stream(done)[token], card.locator(".vt-walk-check").inner_text()
+        stream, told = walk.stream(done)[token], card.locator(".vt-walk-check")
         if at == 0:
             pixels = walk.patches[token - 1]
             check(**({"pixels": pixels} if token else {"learned": walk.vit.cls_token[0, 0]}))
@@ -225,14 +242,13 @@ def test_every_stage_is_what_hooks_in_pytorch_hear(book, figure, walk, token):
             check(y=walk.vit.mlp_head[0](walk.last[0]), logits=walk.logits)
         if 0 < at < 15:
             count = "1 addition" if done == 1 else f"{done} additions"
-            found = re.fullmatch(
-                rf"check: embedding \+ {count} = stream, to within (\S+)( · 10⁻[⁵⁶⁷⁸])?", shown
+            found = soon(told.inner_text).search(
+                rf"^check: embedding \+ {count} = stream, to within (\S+)( · 10⁻[⁵⁶⁷⁸])?$"
             )
-            assert found, shown
             assert found[2] or found[1] == "0"
         assert bars(card) == pytest.approx((100 * walk.answer(done)).tolist(), abs=0.51)
         card.get_by_role("button", name="next").click(force=True)  # at the end it does nothing
-    assert card.locator(".vt-walk-stage").inner_text() == STAGES[-1]
+    assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[-1]
     assert page.noise == []
 
 
@@ -242,13 +258,15 @@ def test_the_words_and_the_table_tell_the_lengths(book, figure, walk):
     for step in range(4):
         card.get_by_label("stage", exact=True).fill(str(4 + 3 * step))
         old, new = (walk.stream(done)[9].norm().item() for done in (step, step + 1))
-        numbers = [float(n) for n in re.findall(r"\d+\.\d+", said(card))]
-        assert numbers == pytest.approx([old, walk.added[step][9].norm().item(), new], rel=0.005)
-        assert ("shorter than before" in said(card)) == (new < old)
-    card.get_by_text("The numbers").click()
-    rows = card.locator(".vt-numbers tbody tr")
-    rows.nth(4).wait_for()
-    table = rows.evaluate_all(CELLS)
+        lengths = pytest.approx([old, walk.added[step][9].norm().item(), new], rel=0.005)
+
+        def holds(text, lengths=lengths, shorter=new < old):
+            assert [float(n) for n in re.findall(r"\d+\.\d+", text)] == lengths
+            assert ("shorter than before" in text) == shorter
+
+        assert said(card).meets(holds)
+    open_numbers(card)
+    table = card.locator(".vt-numbers tbody tr").evaluate_all(CELLS)
     places = ["embedding", *(f"layer {n}, {what}" for n in (1, 2) for what in ("attention", "MLP"))]
     assert [row[0] for row in table] == places
     for done, (_, added, length, answer, share) in enumerate(table):
@@ -281,12 +299,13 @@ def test_the_chart_has_a_point_for_every_length_and_marks_the_stage(book, figure
     for stage in range(16):
         card.get_by_label("stage", exact=True).fill(str(stage))
         mark = card.locator(".vt-walk-now")
+        assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[stage]
         if stage:
             middle = float(mark.get_attribute("x")) + float(mark.get_attribute("width")) / 2
             places = dots.evaluate_all("(all) => all.map((dot) => Number(dot.getAttribute('cx')))")
             marked += [i for i, place in enumerate(places) if abs(place - middle) < 1]
         else:
-            assert mark.count() == 0
+            assert soon(mark.count) == 0
     assert marked == [0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4]
 
 
@@ -304,27 +323,27 @@ def test_shapes_stand_at_every_stage(book, figure):
     }
     for stage, text in shapes.items():
         card.get_by_label("stage", exact=True).fill(str(stage))
-        assert card.get_by_text(text, exact=True).count() == 1
+        assert soon(card.get_by_text(text, exact=True).count) == 1
 
 
 def test_a_model_with_mean_pooling_has_no_class_token_and_reads_all(book, images):
     vit = small("mean")
     expected = Walk(vit, images[0])
     card = open_card(book.open(EncoderWalk(vit, images, NAMES, stage=14)))
-    assert card.locator(".vt-badge").count() == 0
-    assert "(49, 16) → (16,), the mean alone" in card.inner_text()
-    shown, unit = strips(card)["stream"]
+    assert soon(card.locator(".vt-badge").count) == 0
+    assert "(49, 16) → (16,), the mean alone" in soon(card.inner_text)
+    shown, unit = strips(card).now["stream"]
     torch.testing.assert_close(shown, expected.last.mean(dim=0), rtol=0.01, atol=0.025 * unit)
     assert bars(card) == pytest.approx((100 * expected.logits.softmax(-1)).tolist(), abs=0.51)
-    assert "the mean of the tokens" in card.inner_text()
+    assert "the mean of the tokens" in soon(card.inner_text)
 
 
 def test_a_guess_is_asked_first_and_kept(book, figure):
     card = book.open(figure()).locator(".vt-card")
-    assert card.locator(".vt-figure-parts").is_hidden()
+    expect(card.locator(".vt-figure-parts")).to_be_hidden()
     card.get_by_role("button", name="not every time").click()
-    assert card.locator(".vt-figure-parts").is_visible()
-    assert "Your guess: not every time." in card.inner_text()
+    expect(card.locator(".vt-figure-parts")).to_be_visible()
+    assert "Your guess: not every time." in soon(card.inner_text)
 
 
 def test_by_mouse(book, figure, walk):
@@ -336,11 +355,11 @@ def test_by_mouse(book, figure, walk):
     assert said(card).startswith("The class token has no pixels")
     card.get_by_role("button", name="next").click()
     card.get_by_role("button", name="next").click()
-    assert card.locator(".vt-walk-stage").inner_text() == STAGES[2]
+    assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[2]
     card.get_by_role("button", name="back").click()
     assert said(card).startswith("The class token enters the stream, ")
     card.get_by_label("picture", exact=True).select_option("Boot")
-    assert "Boot, and the class token" in card.inner_text()
+    assert "Boot, and the class token" in soon(card.inner_text)
 
     card.get_by_role("button", name="reset").click()
     assert said(card) == "Patch 25 is 16 numbers, its pixels."
@@ -350,7 +369,7 @@ def test_by_mouse(book, figure, walk):
     best, tokens = ratios.max(dim=-1)
     for step in best.argsort(descending=True).tolist():
         card.get_by_role("button", name="surprise me").click()
-        assert card.locator(".vt-walk-stage").inner_text() == STAGES[4 + 3 * step]
+        assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[4 + 3 * step]
         token = tokens[step].item()
         name = f"Patch {token}" if token else "The class token"
         assert said(card).startswith(f"{name}: to ")
@@ -373,7 +392,7 @@ def test_by_keyboard_alone(book, figure):
     def press(*keys):
         for key in keys:
             page.keyboard.press(key)
-        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.id")
+        return soon(page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.id")
 
     press("Tab", "Tab", "Tab", "Enter")  # past both answers to "show me"; then at the stage
     press("ArrowRight")
@@ -386,12 +405,12 @@ def test_by_keyboard_alone(book, figure):
     press("Tab", "Tab", "End")  # the slider
     assert said(card).startswith("The head reads token 0: ")
     press("Tab", "Enter", "Enter")  # back
-    assert card.locator(".vt-walk-stage").inner_text() == STAGES[13]
+    assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[13]
     press("Tab", "Enter", "Enter", "Enter", "Enter")  # next; at the end it stays, and the focus too
-    assert card.locator(".vt-walk-stage").inner_text() == STAGES[15]
-    assert page.evaluate("document.activeElement.textContent") == "next"
+    assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[15]
+    assert soon(page.evaluate, "document.activeElement.textContent") == "next"
     press("Tab", "ArrowDown")  # the picture
-    assert "Bag, and the class token" in card.inner_text()
+    assert "Bag, and the class token" in soon(card.inner_text)
     press("Tab", "Tab", "Enter")  # past "surprise me" to "reset"
     assert said(card) == "Patch 25 is 16 numbers, its pixels."
 
@@ -402,13 +421,13 @@ def test_a_link_opens_the_page_with_the_figure_as_it_was(book, figure):
     card.get_by_label("picture", exact=True).select_option("Boot")
     card.get_by_role("gridcell", name="patch 9, row 2, column 2").click()
     card.get_by_label("stage", exact=True).fill("7")
-    before = [said(card), bars(card)]
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    card.get_by_role("button", name="copy link").click()
-    page.goto(card.get_by_label("The link").input_value())
+    assert "Boot, and patch 9" in soon(card.inner_text)
+    assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[7]
+    before = [said(card).now, bars(card).now]
+    follow(page, link_from(page, card))
     card = open_card(page)
     assert [said(card), bars(card)] == before
-    assert "Boot, and patch 9" in card.inner_text()
+    assert "Boot, and patch 9" in soon(card.inner_text)
     assert page.noise == []
 
 
@@ -426,7 +445,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
     page = book.open(figure())
     page.goto(f"{page.url}?figure=encoder_walk&number=0&vt=1&state={state}")
     card = open_card(page)
-    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
     assert said(card) == "Patch 25 is 16 numbers, its pixels."
 
 
@@ -434,8 +453,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
 def test_nobody_is_left_out(book, figure, theme, width):
     page = book.open(figure(stage=3), theme=theme, width=width)
     card = open_card(page)
-    card.get_by_text("The numbers").click()
-    page.wait_for_timeout(300)  # the theme's own transition of colours
+    open_numbers(card)
     assert_nobody_is_left_out(page)
 
 
@@ -459,25 +477,25 @@ def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(brow
     page.evaluate("model.set('token', 3)")
     assert said(card).startswith("Patch 3 enters the stream")
     page.evaluate("model.set('picture', 2)")
-    assert "Boot, and patch 3" in card.inner_text()
+    assert "Boot, and patch 3" in soon(card.inner_text)
     card.get_by_role("button", name="next").click()
-    assert page.evaluate("[model.get('stage'), saved]") == [2, 1]
+    assert soon(page.evaluate, "[model.get('stage'), saved]") == [2, 1]
 
-    before = strips(card)["stream"][0]
+    before = strips(card).now["stream"][0]
     other = dequantised(vit)
     with torch.no_grad():
         other.pos_embedding[0, 3, 5] += 1  # one weight
     page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
-    assert not torch.allclose(strips(card)["stream"][0], before)
+    assert strips(card).becomes(lambda found: not torch.allclose(found["stream"][0], before))
     page.evaluate("model.set('pictures', model.get('pictures').slice(1).reverse())")
     page.evaluate("model.set('picture', 1)")
-    assert "Bag, and patch 3" in card.inner_text()
+    assert "Bag, and patch 3" in soon(card.inner_text)
 
     page.evaluate("model.set('stage', 99)")
-    assert card.get_by_role("alert").inner_text() == (
+    assert soon(card.get_by_role("alert").inner_text) == (
         "This figure cannot go on: stage is one of 0 to 15, got 99"
     )
-    assert page.evaluate("listening()") == 5
+    assert soon(page.evaluate, "listening()") == 5
     page.evaluate("stop()")
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.close()

@@ -6,7 +6,18 @@ import re
 import pytest
 import torch
 from bs4 import BeautifulSoup
-from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
+from figure_page import (
+    NOTEBOOK,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
+    said,
+    soon,
+)
+from playwright.sync_api import expect
 from torch.utils.flop_counter import FlopCounterMode
 
 from vit_tutorial import Attention, patchify
@@ -42,10 +53,10 @@ def started(page):
     return card
 
 
+@reading
 def table(card):
     """The numbers, patch size by patch size."""
-    card.locator("summary").click()
-    card.locator("tbody tr").first.wait_for()
+    open_numbers(card)
     rows = card.locator("tbody tr").evaluate_all(
         "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
@@ -130,27 +141,25 @@ def test_the_html_is_a_picture_its_words_and_data(photo):
 def test_the_numbers_are_those_that_pytorch_counts(book, photo):
     card = started(book.open(PatchCost(photo)))
     seen = table(card)
-    assert list(seen) == [side for side in range(1, 225) if 224 % side == 0]
+    assert seen.becomes(lambda found: list(found) == [n for n in range(1, 225) if 224 % n == 0])
     for side in (1, 8, 14, 16, 224):
         assert seen[side] == counted(224, side)
     choose(card, "picture", 384)
-    card.locator("summary").click()
-    seen = table(card)
     assert seen[12] == counted(384, 12)
 
 
 def test_half_the_patch_is_four_times_the_tokens_and_sixteen_times_the_scores(book, photo):
     page = book.open(PatchCost(photo, patch_size=16))
     card = started(page)
-    assert card.locator(".vt-cost-times").all_inner_texts() == ["× 1"] * 5
+    assert soon(card.locator(".vt-cost-times").all_inner_texts) == ["× 1"] * 5
     assert "196 tokens, as many as the reference has" in said(card)
     card.get_by_role("button", name="halve the patch").click()
-    assert card.locator(".vt-cost-times").all_inner_texts() == ["× 4"] * 2 + ["× 16"] * 3
+    assert soon(card.locator(".vt-cost-times").all_inner_texts) == ["× 4"] * 2 + ["× 16"] * 3
     n, each, _, pairs, _ = counted(224, 8)
     assert f"{n} tokens, 4 times the reference, with 16 times the scores" in said(card)
     share = f"{pairs / (pairs + each):.0%}"
     assert f"The pairs take {share} of" in said(card)
-    assert card.get_by_text(f"for every pair: {share}").is_visible()
+    expect(card.get_by_text(f"for every pair: {share}")).to_be_visible()
     bars = card.locator(".vt-cost-scale > :first-child").evaluate_all(
         "(all) => all.map((each) => each.getBoundingClientRect().width)"
     )
@@ -166,8 +175,8 @@ def test_pixels_can_be_tokens_and_a_coarser_patch_costs_less(book, photo):
     card = started(book.open(PatchCost(photo)))
     choose(card, "patch", 1)
     assert "50,176 tokens, 256 times the reference, with 65,536 times the scores" in said(card)
-    assert card.get_by_text("121 GB").is_visible()
-    assert card.get_by_text("the square, 16 times as large").is_visible()
+    expect(card.get_by_text("121 GB")).to_be_visible()
+    expect(card.get_by_text("the square, 16 times as large")).to_be_visible()
     card.get_by_role("button", name="halve the patch").click()
     assert said(card) == "A patch of 1 pixel cannot be halved."
     choose(card, "patch", 32)
@@ -212,16 +221,16 @@ def test_by_keyboard_alone(book, photo):
     page = book.open(PatchCost(photo))
     card = page.locator(".vt-card")
     card.wait_for()
-    assert not card.locator(".vt-costs").is_visible()  # the guess comes first
+    expect(card.locator(".vt-costs")).not_to_be_visible()  # the guess comes first
 
     def press(*keys):
         for key in keys:
             page.keyboard.press(key)
-        return page.evaluate("document.activeElement.labels?.[0]?.textContent")
+        return soon(page.evaluate, "document.activeElement.labels?.[0]?.textContent")
 
     press("Tab", "Tab", "Tab")
     assert press("Tab", "Enter") == "picture"  # "16 times"
-    assert card.get_by_text("Your guess: 16 times.").is_visible()
+    expect(card.get_by_text("Your guess: 16 times.")).to_be_visible()
     assert press("ArrowDown") == "picture"
     assert said(card).startswith("Patches of 8 × 8 in 384 × 384 pixels")
     assert press("Tab", "ArrowUp") == "patch"
@@ -242,21 +251,16 @@ def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, photo):
     assert said(card).startswith("Patches of 4 × 4")
     choose(card, "patch", 1)  # with the part enlarged
     card.locator("summary").tap()
-    nobody_is_left_out(page, 360)
+    assert_nobody_is_left_out(page)
 
 
 def test_in_the_light_and_without_movement_nobody_is_left_out(book, photo):
     page = book.open(PatchCost(photo), PatchCost(photo), reduced_motion="reduce")
     started(page)  # one of the two still asks
     page.locator("summary").last.click()
-    nobody_is_left_out(page, 1000)
+    assert_nobody_is_left_out(page)
     assert_nothing_moves(page)
     assert page.noise == []
-
-
-def nobody_is_left_out(page, width):
-    page.wait_for_timeout(300)  # the theme's own transition of colours
-    assert_nobody_is_left_out(page)
 
 
 # Links, and a notebook
@@ -267,9 +271,7 @@ def test_a_link_opens_the_page_with_the_same_sizes(book, photo):
     card = started(page)
     choose(card, "picture", 512)
     choose(card, "patch", 32)
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    card.get_by_role("button", name="copy link").click()
-    page.goto(card.get_by_label("The link").input_value())
+    follow(page, link_from(page, card))
     assert said(started(page)).startswith("Patches of 32 × 32 in 512 × 512 pixels: 256 tokens")
     assert page.noise == []
 
@@ -289,7 +291,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
     page = book.open(PatchCost(photo))
     page.goto(f"{page.url}?vt=1&figure=patch_cost&number=0&state={state}")
     card = started(page)
-    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
     assert said(card).startswith("Patches of 8 × 8")
 
 
@@ -302,16 +304,17 @@ def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(browser, 
     page.evaluate("model.set('patch_size', 32)")  # as when the kernel changes a trait
     assert said(card).startswith("Patches of 32 × 32")
     choose(card, "picture", 384)
-    assert page.evaluate("[model.get('image_size'), model.get('patch_size'), saved]") == [
+    assert soon(page.evaluate, "[model.get('image_size'), model.get('patch_size'), saved]") == [
         *[384, 32],
         1,  # both in one message, or the kernel would see sizes that do not fit
     ]
+    assert said(card).startswith("Patches of 32 × 32 in 384 × 384")
     before = card.locator(".vt-cost-picture image").first.get_attribute("href")
     other = PatchCost(255 - photo).picture
     page.evaluate("(picture) => model.set('picture', picture)", other)
-    assert card.locator(".vt-cost-picture image").first.get_attribute("href") != before
+    assert soon(card.locator(".vt-cost-picture image").first.get_attribute, "href") != before
 
-    assert page.evaluate("listening()") > 0
+    assert soon(page.evaluate, "listening()") > 0
     page.evaluate("stop()")
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.close()

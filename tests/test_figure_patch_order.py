@@ -12,8 +12,14 @@ from figure_page import (
     assert_axe_finds_nothing,
     assert_nobody_is_left_out,
     assert_nothing_moves,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
     said,
+    soon,
 )
+from playwright.sync_api import expect
 
 from vit_tutorial import ViT, patchify, unpatchify
 from vit_tutorial.data import load_dataset, normalize
@@ -68,12 +74,14 @@ def started(page):
     return card
 
 
+@reading
 def shares(card, model):
     """The answers of the first (0) or the second model, in percent."""
     texts = card.locator(".vt-answers").nth(model).locator(".vt-answer-share").all_inner_texts()
     return [float(text.rstrip("%")) for text in texts]
 
 
+@reading
 def largest_change(card, model):
     text = card.locator(".vt-order-change strong").nth(model).inner_text()
     if match := re.fullmatch(r"([\d.]+) · 10⁻(.)", text):
@@ -168,8 +176,7 @@ def test_the_html_is_a_picture_its_words_and_the_models(models, images, position
 @pytest.mark.parametrize("positions", [True, False])
 def test_the_numbers_are_pytorch_s(book, figure, models, images, positions):
     card = started(book.open(figure(picture=1, seed=3, positions=positions)))
-    card.get_by_text("The numbers").click()
-    card.locator("tbody tr").nth(9).wait_for()
+    open_numbers(card)
     table = [
         [float(text.replace("−", "-")) if "·" not in text else 0.0 for text in row.split("\t")[1:]]
         for row in card.locator("tbody tr").all_inner_texts()
@@ -214,18 +221,17 @@ def test_a_guess_comes_first_and_is_kept(book, figure):
     page = book.open(figure())
     card = page.locator(".vt-card")
     card.get_by_role("button", name="neither").wait_for()
-    assert card.locator(".vt-answers").first.is_hidden()
-    assert card.get_by_role("button", name="shuffle again").is_hidden()
+    expect(card.locator(".vt-answers").first).to_be_hidden()
+    expect(card.get_by_role("button", name="shuffle again")).to_be_hidden()
     card.get_by_role("button", name="neither").click()
-    assert card.locator(".vt-answers").first.is_visible()
-    assert card.get_by_text("Your guess: neither.").is_visible()
+    expect(card.locator(".vt-answers").first).to_be_visible()
+    expect(card.get_by_text("Your guess: neither.")).to_be_visible()
 
 
 def test_by_mouse(book, figure, models, images):
     card = started(book.open(figure()))
-    first = said(card)
-    assert first.startswith("With positions: ")
-    assert first.endswith(", as in order.")
+    said(card).search("^With positions: .*, as in order.$")
+    first = said(card).now
     card.get_by_role("button", name="shuffle again").click()
     expected = logits(models[0], images[0], 2).softmax(dim=0)
     assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
@@ -240,23 +246,23 @@ def test_by_mouse(book, figure, models, images):
     assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
     card.get_by_label("the first model adds its positions").uncheck()
     assert said(card).startswith("With its positions switched off: ")
-    assert card.get_by_text("trained with positions, switched off").is_visible()
+    expect(card.get_by_text("trained with positions, switched off")).to_be_visible()
 
     place = shuffled(49, 3).index(16)  # where patch 17 went
-    before, after = card.get_by_role("grid").all()
+    before, after = (card.get_by_role("grid").nth(number) for number in (0, 1))
     before.get_by_role("gridcell").nth(16).click()
     for grid, marked in ((before, 16), (after, place)):
-        assert grid.get_by_role("gridcell", selected=True).count() == 1
+        assert soon(grid.get_by_role("gridcell", selected=True).count) == 1
         cell = grid.get_by_role("gridcell").nth(marked)
-        assert cell.get_attribute("aria-selected") == "true"
-        assert cell.get_attribute("aria-label").startswith("patch 17, ")
+        assert soon(cell.get_attribute, "aria-selected") == "true"
+        assert soon(cell.get_attribute, "aria-label").startswith("patch 17, ")
     after.get_by_role("gridcell").nth(0).hover()
     cell = before.get_by_role("gridcell").nth(shuffled(49, 3)[0])
-    assert cell.get_attribute("aria-selected") == "true"
+    assert soon(cell.get_attribute, "aria-selected") == "true"
 
     card.get_by_role("button", name="reset").click()
     assert said(card) == first
-    assert card.get_by_role("gridcell", selected=True).count() == 0
+    assert soon(card.get_by_role("gridcell", selected=True).count) == 0
 
 
 def test_by_keyboard_alone(book, figure, models, images):
@@ -267,9 +273,10 @@ def test_by_keyboard_alone(book, figure, models, images):
     def press(*keys):
         for key in keys:
             page.keyboard.press(key)
-        return page.evaluate(
+        return soon(
+            page.evaluate,
             "document.activeElement.ariaLabel ?? (document.activeElement.id || "
-            "document.activeElement.innerText)"
+            "document.activeElement.innerText)",
         )
 
     assert press("Tab") == "that of a model with positions"
@@ -281,7 +288,8 @@ def test_by_keyboard_alone(book, figure, models, images):
     assert said(card).startswith("In order.")
     press("Tab", "ArrowDown")  # the picture
     assert (
-        card.get_by_label("picture", exact=True).evaluate("(select) => select.selectedIndex") == 1
+        soon(card.get_by_label("picture", exact=True).evaluate, "(select) => select.selectedIndex")
+        == 1
     )
     press("Tab", "Space")  # the positions
     assert said(card).startswith("In order. With its positions switched off: ")
@@ -289,11 +297,11 @@ def test_by_keyboard_alone(book, figure, models, images):
     first = shuffled(49, 1)[0] + 1
     assert press(*["Shift+Tab"] * 6).startswith(f"patch {first}, from row")  # the second grid
     press("ArrowRight")
-    chosen = card.get_by_role("gridcell", selected=True).evaluate_all(
-        "(cells) => cells.map((cell) => cell.ariaLabel.match(/^patch \\d+/)[0])"
+    chosen = soon(
+        card.get_by_role("gridcell", selected=True).evaluate_all,
+        "(cells) => cells.map((cell) => cell.ariaLabel.match(/^patch \\d+/)[0])",
     )
-    assert len(chosen) == 2
-    assert len(set(chosen)) == 1
+    assert chosen.becomes(lambda names: len(names) == 2 and len(set(names)) == 1)
 
 
 def test_a_surprise_takes_the_surest_answer_away(book, figure, models, images):
@@ -307,10 +315,10 @@ def test_a_surprise_takes_the_surest_answer_away(book, figure, models, images):
             after = logits(models[0], image, seed).softmax(dim=0)
             lost[picture, seed] = (before[best] - after[best]).item()
     picture, seed = max(lost, key=lost.get)
-    card.get_by_text("The numbers").click()
+    open_numbers(card)
     caption = card.locator(".vt-numbers .vt-label")
-    assert caption.inner_text().startswith(f"Logits for {NAMES[picture]}, in order")
-    assert caption.inner_text().endswith(f"(seed {seed})")
+    assert soon(caption.inner_text).startswith(f"Logits for {NAMES[picture]}, in order")
+    assert soon(caption.inner_text).endswith(f"(seed {seed})")
 
 
 def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, figure):
@@ -319,9 +327,8 @@ def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, figure):
     card.get_by_role("button", name="in order").tap()
     assert said(card).startswith("In order.")
     card.get_by_role("gridcell").nth(8).tap()
-    assert card.get_by_role("gridcell", selected=True).count() == 2
+    assert soon(card.get_by_role("gridcell", selected=True).count) == 2
     card.locator("summary").tap()
-    page.wait_for_timeout(300)  # the theme's own transition of colours
     assert_nobody_is_left_out(page)
     box = card.get_by_label("the first model adds its positions").locator("..").bounding_box()
     assert box["height"] >= 24
@@ -331,7 +338,6 @@ def test_in_the_light_and_without_movement_nobody_is_left_out(book, figure):
     page = book.open(figure(), reduced_motion="reduce")
     assert_axe_finds_nothing(page)  # before the guess
     started(page).locator("summary").click()
-    page.wait_for_timeout(300)
     assert_axe_finds_nothing(page)
     assert_nothing_moves(page)
     assert page.noise == []
@@ -346,10 +352,9 @@ def test_a_link_opens_the_page_with_the_figure_as_it_was(book, figure):
     card.get_by_role("button", name="shuffle again").click()
     card.get_by_label("picture", exact=True).select_option("a bag")
     card.get_by_label("the first model adds its positions").uncheck()
-    before = [said(card), shares(card, 0), shares(card, 1)]
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    card.get_by_role("button", name="copy link").click()
-    page.goto(card.get_by_label("The link").input_value())
+    assert said(card).startswith("With its positions switched off: ")
+    before = [said(card).now, shares(card, 0).now, shares(card, 1).now]
+    follow(page, link_from(page, card))
     card = started(page)
     assert [said(card), shares(card, 0), shares(card, 1)] == before
     assert page.noise == []
@@ -369,7 +374,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
     page = book.open(figure())
     page.goto(f"{page.url}?vt=1&figure=patch_order&number=0&state={state}")
     card = started(page)
-    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
     assert said(card).startswith("With positions: ")
 
 
@@ -384,7 +389,7 @@ def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(
     page.evaluate("model.set('seed', 0)")  # as when the kernel changes a trait
     assert said(card).startswith("In order.")
     card.get_by_role("button", name="shuffle again").click()
-    assert page.evaluate("[model.get('seed'), saved]") == [2, 1]
+    assert soon(page.evaluate, "[model.get('seed'), saved]") == [2, 1]
 
     for name, model in (("with_positions", 0), ("without", 1)):
         other = dequantised(models[model])
@@ -395,7 +400,7 @@ def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(
         assert (expected - logits(models[model], images[0], 2).softmax(dim=0)).abs().max() > 0.02
         assert shares(card, model) == pytest.approx((100 * expected).tolist(), abs=0.51)
 
-    assert page.evaluate("listening()") > 0
+    assert soon(page.evaluate, "listening()") > 0
     page.evaluate("stop()")
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.close()

@@ -13,6 +13,7 @@ from figure_page import (
     assert_nothing_moves,
     follow,
     link_from,
+    open_numbers,
     reading,
     said,
     soon,
@@ -213,8 +214,7 @@ def test_every_epoch_is_as_the_records_have_it(book):
 
 def test_the_table_has_every_number(book):
     card = started(book.open(playback()))
-    card.get_by_text("The numbers").click()
-    card.locator("tbody tr").nth(EPOCHS).wait_for()
+    open_numbers(card)
     table = card.locator("tr").evaluate_all(
         "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
@@ -345,7 +345,9 @@ def test_by_keyboard_alone(book):
     def press(*keys):
         for key in keys:
             page.keyboard.press(key)
-        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.innerText")
+        return soon(
+            page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.innerText"
+        )
 
     assert press("Tab") == "most of its accuracy"
     assert press("Tab", "Tab", "Tab", "Enter") == "play"  # shown without a guess

@@ -13,8 +13,15 @@ from figure_page import (
     assert_axe_finds_nothing,
     assert_nobody_is_left_out,
     assert_nothing_moves,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
     said,
+    soon,
+    wait_for_colours,
 )
+from playwright.sync_api import expect
 
 from vit_tutorial import ViT
 from vit_tutorial.widgets import PositionSimilarity, dequantised, page_vit
@@ -51,6 +58,7 @@ def number(text):
     return float(text.replace("−", "-"))
 
 
+@reading
 def shown(card):
     """The large map, as its cells' names tell it."""
     cells = card.get_by_role("grid", name="Similarity with each position").get_by_role("gridcell")
@@ -132,7 +140,8 @@ def test_the_numbers_are_pytorch_s(book, changes, columns):
     expected = [x.item() for x in means(alike, 9, columns)]
     seen = [number(text) for text in card.locator(".vt-alike-means strong").all_inner_texts()]
     assert seen == pytest.approx(expected, abs=0.0051)
-    told = [number(text) for text in re.findall(r"[+−]?\d\.\d\d", said(card))]
+    words = said(card).search("Most like it is").string
+    told = [number(text) for text in re.findall(r"[+−]?\d\.\d\d", words)]
     alike[9, 9] = -2
     best = alike[9].argmax().item()
     assert told == pytest.approx([*expected, alike[9, best].item()], abs=0.0051)
@@ -142,7 +151,7 @@ def test_the_numbers_are_pytorch_s(book, changes, columns):
 def test_the_small_maps_are_the_large_ones(book, vit):
     page = book.open(PositionSimilarity(vit))
     card = started(page)
-    page.wait_for_timeout(300)  # colours may take a moment to change
+    wait_for_colours(page)
     middles = page.evaluate(
         """() => {
             const context = document.querySelector(".vt-alike-overview canvas").getContext("2d");
@@ -163,9 +172,8 @@ def test_the_small_maps_are_the_large_ones(book, vit):
 
 def test_the_band_of_chance_holds_19_of_20_random_tables(book, vit):
     card = started(book.open(PositionSimilarity(vit)))
-    card.get_by_text("The numbers").click()
+    open_numbers(card)
     rows = card.locator("tbody tr")
-    rows.nth(2).wait_for()
     bands = [
         [number(end) for end in text.split(" to ")]
         for text in rows.locator("td:last-child").all_inner_texts()
@@ -200,12 +208,12 @@ def test_by_mouse(book, vit):
     map_.get_by_role("gridcell").nth(3).hover()
     assert shown(card) == pytest.approx(alike[8].tolist(), abs=0.0051)
     pair = card.locator(".vt-alike-pair")
-    assert pair.inner_text().startswith(f"9 and 4: {alike[8, 3]:+.2f}".replace("-", "−"))
+    assert soon(pair.inner_text).startswith(f"9 and 4: {alike[8, 3]:+.2f}".replace("-", "−"))
     map_.get_by_role("gridcell").nth(3).click()
     assert said(card).startswith("Position 4: ")
     card.get_by_role("button", name="reset").click()
     assert said(card).startswith("Position 25: ")
-    assert pair.inner_text().endswith(", the highest")
+    assert soon(pair.inner_text).endswith(", the highest")
 
 
 def test_by_keyboard_alone(book, vit):
@@ -215,15 +223,17 @@ def test_by_keyboard_alone(book, vit):
     def press(*keys):
         for key in keys:
             page.keyboard.press(key)
-        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.innerText")
+        return soon(
+            page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.innerText"
+        )
 
     assert press("Tab") == "a neighbour"
     assert press("Enter") == "surprise me"  # the guess is made; on with the controls
     card = page.locator(".vt-card")
-    assert card.get_by_text("Your guess: a neighbour.").is_visible()
+    expect(card.get_by_text("Your guess: a neighbour.")).to_be_visible()
     assert press("Shift+Tab").startswith("position 25, row 4, column 4: ")  # the large map
     assert press("ArrowLeft").startswith("position 24, row 4, column 3: ")
-    assert card.locator(".vt-alike-pair").inner_text().startswith("25 and 24: ")
+    assert soon(card.locator(".vt-alike-pair").inner_text).startswith("25 and 24: ")
     assert said(card).startswith("Position 25: ")
     press("Space")
     assert said(card).startswith("Position 24: ")
@@ -255,7 +265,6 @@ def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, vit):
     card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8).tap()
     assert said(card).startswith("Position 9: ")
     card.locator("summary").tap()
-    page.wait_for_timeout(300)  # the theme's own transition of colours
     assert_nobody_is_left_out(page)
 
 
@@ -265,7 +274,6 @@ def test_in_the_light_and_without_movement_nobody_is_left_out(book, vit):
     for each in page.get_by_role("button", name="show me").all()[::-1]:
         each.click()
     page.locator("summary").first.click()
-    page.wait_for_timeout(300)
     assert_axe_finds_nothing(page)
     assert_nothing_moves(page)
     assert page.noise == []
@@ -278,9 +286,7 @@ def test_a_link_opens_the_page_with_the_same_position(book, vit):
     page = book.open(PositionSimilarity(vit))
     card = started(page)
     card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8).click()
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    card.get_by_role("button", name="copy link").click()
-    page.goto(card.get_by_label("The link").input_value())
+    follow(page, link_from(page, card))
     assert said(started(page)).startswith("Position 9: ")
     assert page.noise == []
 
@@ -291,8 +297,8 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(book, v
     state = f'{{"position":{position}}}'
     page.goto(f"{page.url}?vt=1&figure=position_similarity&number=0&state={state}")
     card = started(page)
-    note = page.locator(".vt-live > .vt-note").inner_text()
-    assert f"position is one of 0 to 48, got {position}" in note
+    note = page.locator(".vt-live > .vt-note")
+    assert f"position is one of 0 to 48, got {position}" in soon(note.inner_text)
     assert said(card).startswith("Position 25: ")
 
 
@@ -305,9 +311,10 @@ def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(browser, 
     page.evaluate("model.set('position', 3)")  # as when the kernel changes a trait
     assert said(card).startswith("Position 4: ")
     card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8).click()
-    assert page.evaluate("[model.get('position'), saved]") == [8, 1]
+    assert soon(page.evaluate, "[model.get('position'), saved]") == [8, 1]
 
-    before = shown(card)
+    assert said(card).startswith("Position 9: ")
+    before = shown(card).now
     other = dequantised(vit)
     with torch.no_grad():
         other.pos_embedding[0, 9, 3] += 4  # one weight
@@ -316,9 +323,9 @@ def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(browser, 
     assert shown(card) == pytest.approx(cosines(other)[8].tolist(), abs=0.0051)
 
     page.evaluate("(payload) => model.set('vit', payload)", page_vit(small_vit("none")))
-    assert card.get_by_role("alert").inner_text().endswith("has no positions to compare")
+    assert soon(card.get_by_role("alert").inner_text).endswith("has no positions to compare")
 
-    assert page.evaluate("listening()") > 0
+    assert soon(page.evaluate, "listening()") > 0
     page.evaluate("stop()")
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.close()

@@ -8,7 +8,17 @@ import torch
 import torch.nn.functional as F
 from bs4 import BeautifulSoup
 from conftest import randomise
-from figure_page import NOTEBOOK, assert_nobody_is_left_out, said
+from figure_page import (
+    NOTEBOOK,
+    assert_nobody_is_left_out,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
+    said,
+    soon,
+)
+from playwright.sync_api import expect
 from torch import nn
 
 from vit_tutorial import ViT, augment, patchify, save_model
@@ -98,10 +108,12 @@ PIXELS = """(canvas) => {
 }"""
 
 
+@reading
 def seen_pixels(card):
     return torch.tensor(card.locator("canvas").evaluate(PIXELS), dtype=torch.uint8).view(1, 28, 28)
 
 
+@reading
 def seen_shares(card):
     """Both models' answers as the bars tell them, in percent."""
     texts = card.locator(".vt-answer-share").all_inner_texts()
@@ -111,7 +123,13 @@ def seen_shares(card):
 
 def assert_shares(card, models, image):
     expected = torch.stack([100 * shares(model, image) for model in models])
-    torch.testing.assert_close(seen_shares(card), expected, atol=0.51, rtol=0)
+    assert seen_shares(card).meets(
+        lambda seen: torch.testing.assert_close(seen, expected, atol=0.51, rtol=0)
+    )
+
+
+def assert_pixels(card, expected):
+    assert seen_pixels(card).becomes(lambda seen: torch.equal(seen, expected))
 
 
 # In Python
@@ -247,7 +265,7 @@ def test_pixels_and_answers_are_pytorch_s(book, figure, models, images, state):
     _, card = opened(book, figure(**state))
     image = images[state.get("picture", 0)]
     expected = shifted(image, state.get("right", 0), state.get("down", 0))
-    seen = seen_pixels(card)
+    seen = seen_pixels(card).now
     if "seed" in state:  # the patches are all there, in another order
         before, after = patchify(expected[None], 4)[0], patchify(seen[None], 4)[0]
         assert sorted(before.tolist()) == sorted(after.tolist())
@@ -263,7 +281,7 @@ def test_the_still_picture_is_shuffled_as_the_page_is(book, figure, images):
     from vit_tutorial.widgets.shift import change
 
     _, card = opened(book, figure(right=2, seed=17))
-    assert torch.equal(seen_pixels(card), change(images[0], 4, 2, 0, 17))
+    assert_pixels(card, change(images[0], 4, 2, 0, 17))
 
 
 def test_who_changes_its_mind_is_said(book, figure, models, images):
@@ -273,7 +291,8 @@ def test_who_changes_its_mind_is_said(book, figure, models, images):
         card.get_by_label("picture").select_option(index=picture)
         for right in (0, 4, -4):
             card.get_by_label("right", exact=True).fill(str(right))
-            words = said(card)
+            where = {0: "Not moved", 4: "Moved by 4 to the right", -4: "Moved by 4 to the left"}
+            words = said(card).search(f"^{where[right]}: ").string
             for name, model in zip(("ViT", "CNN"), models[50], strict=True):
                 before = shares(model, images[picture])
                 after = shares(model, shifted(images[picture], right))
@@ -305,18 +324,18 @@ def test_the_average_is_the_record_s(book, figure):
     _, card = opened(book, figure())
     average = card.locator(".vt-shift-average")
     assert "1,200 held-out pictures as they are, this ViT gets 74% right and this CNN 83%." in (
-        average.inner_text()
+        soon(average.inner_text)
     )
     card.get_by_label("down", exact=True).fill("-3")
     assert (
         "moved by 3 in one direction, this ViT gets 59% right and this CNN 74% (as they are: "
-        in (average.inner_text())
+        in (soon(average.inner_text))
     )
     card.get_by_label("trained on").select_option("9,000 pictures")
-    assert "gets 73% right and this CNN 89% (as they are: 91% and 95%)" in average.inner_text()
+    assert "gets 73% right and this CNN 89% (as they are: 91% and 95%)" in soon(average.inner_text)
     card.get_by_label("shuffle patches").check()
-    assert "patches shuffled, this ViT gets 31% right and this CNN 13%" in average.inner_text()
-    card.get_by_text("The numbers").click()
+    assert "patches shuffled, this ViT gets 31% right and this CNN 13%" in soon(average.inner_text)
+    open_numbers(card)
     rows = card.locator("tbody tr").evaluate_all(
         "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
@@ -330,9 +349,9 @@ def test_without_records_it_tells_of_one_picture_and_asks_for_no_guess(book, fig
     card = page.locator(".vt-card")
     card.wait_for()
     assert said(card).startswith("Moved by 2 to the right: the ViT ")
-    assert card.locator(".vt-shift-average").inner_text() == ""
-    card.get_by_text("The numbers").click()
-    assert card.locator("tbody tr").count() == 4
+    assert soon(card.locator(".vt-shift-average").inner_text) == ""
+    open_numbers(card)
+    assert soon(card.locator("tbody tr").count) == 4
 
 
 def test_a_guess_comes_first_and_stays(book, figure):
@@ -340,12 +359,12 @@ def test_a_guess_comes_first_and_stays(book, figure):
     card = page.locator(".vt-card")
     card.wait_for()
     assert "trained on 50 pictures, read 1,200 others, all moved by 4 pixels" in (
-        card.locator(".vt-guess").inner_text()
+        soon(card.locator(".vt-guess").inner_text)
     )
-    assert not card.locator("canvas").is_visible()
+    expect(card.locator("canvas")).not_to_be_visible()
     card.get_by_role("button", name="the CNN").click()
-    assert card.locator(".vt-guess").inner_text() == "Your guess: the CNN."
-    assert card.locator("canvas").is_visible()
+    assert soon(card.locator(".vt-guess").inner_text) == "Your guess: the CNN."
+    expect(card.locator("canvas")).to_be_visible()
 
 
 def test_a_surprise_is_where_the_two_differ_most(book, figure, models, images):
@@ -360,20 +379,20 @@ def test_a_surprise_is_where_the_two_differ_most(book, figure, models, images):
                     found[number, right, down] = agree + (one - two).abs().sum().item() / 2
     for number, right, down in sorted(found, key=found.get)[:-3:-1]:
         card.get_by_role("button", name="surprise me").click()
-        assert torch.equal(seen_pixels(card), shifted(images[number], right, down))
+        assert_pixels(card, shifted(images[number], right, down))
 
 
 def test_by_mouse(book, figure, models, images):
     _, card = opened(book, figure())
     card.get_by_label("picture").select_option("a bag")
-    assert torch.equal(seen_pixels(card), images[2])
+    assert_pixels(card, images[2])
     card.get_by_text("shuffle patches").click()
-    first = seen_pixels(card)
-    assert not torch.equal(first, images[2])
+    assert seen_pixels(card).becomes(lambda seen: not torch.equal(seen, images[2]))
+    first = seen_pixels(card).now
     card.get_by_role("button", name="another order").click()
-    assert not torch.equal(seen_pixels(card), first)
+    assert seen_pixels(card).becomes(lambda seen: not torch.equal(seen, first))
     card.get_by_text("shuffle patches").click()
-    assert torch.equal(seen_pixels(card), images[2])
+    assert_pixels(card, images[2])
     card.get_by_label("trained on").select_option("9,000 pictures")
     assert_shares(card, models[9000], images[2])
     card.get_by_role("button", name="reset").click()
@@ -400,36 +419,35 @@ def test_by_keyboard_alone(book, figure, images):
             page.keyboard.press(key)
 
     press("Tab", "Enter")  # the first guess; the focus goes on to the picture's choice
-    assert card.locator(".vt-guess").inner_text() == "Your guess: the ViT."
+    assert soon(card.locator(".vt-guess").inner_text) == "Your guess: the ViT."
     press("ArrowDown")
-    assert torch.equal(seen_pixels(card), images[1])
+    assert_pixels(card, images[1])
     press("Tab", "ArrowDown", "Tab", "ArrowRight", "ArrowRight", "Tab", "Home")
-    assert torch.equal(seen_pixels(card), shifted(images[1], 2, -4))
-    assert card.get_by_label("right", exact=True).get_attribute("aria-valuetext") == "2 right"
-    assert card.get_by_label("down", exact=True).get_attribute("aria-valuetext") == "4 up"
+    assert_pixels(card, shifted(images[1], 2, -4))
+    assert soon(card.get_by_label("right", exact=True).get_attribute, "aria-valuetext") == "2 right"
+    assert soon(card.get_by_label("down", exact=True).get_attribute, "aria-valuetext") == "4 up"
     assert "trained on 9,000" in caption(card)
     press("Tab", "Space")
     assert ", its patches shuffled: " in said(card)
     press("Tab", "Enter", "Tab", "Enter")  # another order, then a surprise
-    assert "shuffled" not in said(card)
+    assert said(card).lacks("shuffled")
     press("Tab", "Enter")
     assert said(card).startswith("Not moved: ")
 
 
+@reading
 def caption(card):
     if not card.locator(".vt-numbers .vt-label").count():
-        card.get_by_text("The numbers").evaluate("(summary) => summary.click()")
-        card.locator("tbody tr").first.wait_for()
+        open_numbers(card)
     return card.locator(".vt-numbers .vt-label").inner_text()
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
 def test_nobody_is_left_out(book, figure, theme, width):
     page, card = opened(book, figure(right=2, seed=1), theme=theme, width=width)
-    card.get_by_text("The numbers").click()
-    page.wait_for_timeout(300)  # the theme's own transition of colours
+    open_numbers(card)
     assert_nobody_is_left_out(page)
-    assert card.get_by_role("img").first.get_attribute("aria-label") == (
+    assert soon(card.get_by_role("img").first.get_attribute, "aria-label") == (
         "a top, moved by 2 to the right, its patches shuffled"
     )
 
@@ -440,7 +458,7 @@ def test_nothing_moves(book, figure):
         "(all) => all.map((each) => parseFloat(getComputedStyle(each).transitionDuration))"
     )
     assert max(seconds) <= 0.15
-    assert page.evaluate("document.getAnimations().length") == 0
+    assert soon(page.evaluate, "document.getAnimations().length") == 0
 
 
 # Links, notebooks, other models
@@ -453,14 +471,12 @@ def test_a_link_opens_the_page_with_the_figure_as_it_was(book, figure):
     card.get_by_label("right", exact=True).fill("-2")
     card.get_by_label("down", exact=True).fill("1")
     card.get_by_role("button", name="another order").click()
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    expected, pixels = caption(card), seen_pixels(card)
-    card.get_by_role("button", name="copy link").click()
-    page.goto(card.get_by_label("The link").input_value())
-    card.wait_for()
+    assert "trousers, moved by 2 to the left and 1 down, its patches shuffled" in caption(card)
+    expected, pixels = caption(card).now, seen_pixels(card).now
+    follow(page, link_from(page, card))
     card.get_by_role("button", name="show me").click()
     assert caption(card) == expected
-    assert torch.equal(seen_pixels(card), pixels)
+    assert_pixels(card, pixels)
     assert page.noise == []
 
 
@@ -472,6 +488,8 @@ def test_a_link_opens_the_page_with_the_figure_as_it_was(book, figure):
         ({"picture": 3}, "picture is one of 0 to 2, got 3"),
         ({"seed": -1}, "seed is one of 0 to 999, got -1"),
         ({"size": 2}, "size is one of 0 to 1, got 2"),
+        ({"averages": []}, "a link may not set “averages”"),
+        ({"pictures": []}, "a link may not set “pictures”"),
     ],
 )
 def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
@@ -481,7 +499,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
     page.goto(f"{page.url}?figure=shift&number=0&vt=1&state={json.dumps(state)}")
     card = page.locator(".vt-card")
     card.get_by_role("button", name="show me").click()
-    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
     assert said(card).startswith("Moved by 1 to the right: ")
 
 
@@ -495,28 +513,28 @@ def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
     card = page.locator(".vt-card")
     card.get_by_role("button", name="show me").click()
     page.evaluate("model.set('right', -3)")  # as when the kernel changes a trait
-    assert torch.equal(seen_pixels(card), shifted(images[0], -3))
+    assert_pixels(card, shifted(images[0], -3))
     assert_shares(card, models[50], shifted(images[0], -3))
     card.get_by_label("down", exact=True).fill("2")
-    assert page.evaluate("[model.get('down'), saved]") == [2, 1]
+    assert soon(page.evaluate, "[model.get('down'), saved]") == [2, 1]
 
     changed = dequantised(models[50][1])
     with torch.no_grad():
         changed.stages[0][0].weight[1, 0, 1, 1] += 3  # one weight
-    before = seen_shares(card)
+    before = seen_shares(card).now
     page.evaluate("(payload) => model.set('cnn_few', payload)", page_cnn(changed))
-    after = seen_shares(card)
+    assert seen_shares(card).becomes(lambda after: not torch.equal(after[1], before[1]))
+    after = seen_shares(card).now
     assert torch.equal(after[0], before[0])
-    assert not torch.equal(after[1], before[1])
     assert_shares(card, (models[50][0], changed), shifted(images[0], -3, 2))
 
     changed = dequantised(models[50][0])
     with torch.no_grad():
         changed.cls_token[0, 0, 3] += 4
     page.evaluate("(payload) => model.set('vit_few', payload)", page_vit(changed))
-    assert not torch.equal(seen_shares(card)[0], after[0])
+    assert seen_shares(card).becomes(lambda now: not torch.equal(now[0], after[0]))
 
-    assert page.evaluate("listening()") > 0
+    assert soon(page.evaluate, "listening()") > 0
     page.evaluate("stop()")
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.close()

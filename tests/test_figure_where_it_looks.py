@@ -7,7 +7,16 @@ from itertools import pairwise, product
 import pytest
 import torch
 from conftest import randomise
-from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
+from figure_page import (
+    NOTEBOOK,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    follow,
+    link_from,
+    reading,
+    said,
+    soon,
+)
 from playwright.sync_api import expect
 
 from vit_tutorial import ViT, layer_predictions, mean_attention_distance, record_attention
@@ -70,15 +79,17 @@ def reference(vit, image, dropped=(), off=()):
     return torch.stack(maps), torch.cat(answers).softmax(dim=-1)
 
 
+@reading
 def names(card, grid):
     card.wait_for()
     cells = card.get_by_role("grid", name=grid).get_by_role("gridcell")
     return cells.evaluate_all("(cells) => cells.map((cell) => cell.ariaLabel)")
 
 
+@reading
 def shares(card):
     """The large map in percent by patch; None for a patch that is not there."""
-    given = [name.split(": ")[1] for name in names(card, "What it takes from each patch")]
+    given = [name.split(": ")[1] for name in names(card, "What it takes from each patch").now]
     return [float(each[:-1]) if each.endswith("%") else None for each in given]
 
 
@@ -89,11 +100,15 @@ def expected(row, dropped=()):
 
 
 def assert_close(seen, wanted):
-    assert [each is None for each in seen] == [each is None for each in wanted]
-    pairs = [(a, b) for a, b in zip(seen, wanted, strict=True) if a is not None]
-    assert [a for a, _ in pairs] == pytest.approx([b for _, b in pairs], abs=0.51)
+    def holds(seen):
+        assert [each is None for each in seen] == [each is None for each in wanted]
+        pairs = [(a, b) for a, b in zip(seen, wanted, strict=True) if a is not None]
+        assert [a for a, _ in pairs] == pytest.approx([b for _, b in pairs], abs=0.51)
+
+    assert seen.meets(holds)
 
 
+@reading
 def facts(card):
     """What is told of the large map, by its name."""
     lines = card.locator(".vt-facts li").evaluate_all(
@@ -194,7 +209,7 @@ def test_the_page_s_numbers_are_pytorch_s(book, vit, images, dropped, off):
     token = there.index(12)
     assert_close(shares(card), expected(maps[0, 2, token], dropped))
 
-    seen = names(card, "All maps")
+    seen = names(card, "All maps").now
     for place, (head, layer) in enumerate(product(range(3), range(2))):
         row = maps[layer, head, token]
         name = f"layer {layer + 1}, head {head + 1}: "
@@ -215,7 +230,7 @@ def test_the_page_s_numbers_are_pytorch_s(book, vit, images, dropped, off):
         number, name, share = text.split("\n")
         assert (number, name) == (str(layer), CLASSES[best])
         assert float(share[:-1]) == pytest.approx(100 * row[best].item(), abs=0.51)
-    assert card.locator(".vt-answer-name").all_text_contents() == CLASSES
+    assert soon(card.locator(".vt-answer-name").all_text_contents) == CLASSES
     bars = card.locator(".vt-answer-share").all_text_contents()
     assert [float(text[:-1]) for text in bars] == pytest.approx(
         (100 * answers[-1]).tolist(), abs=0.51
@@ -287,10 +302,10 @@ def test_pointing_at_patches_runs_no_model(book, vit, images):
     cell = card.get_by_role("gridcell", name="patch 9, row 2, column 2").first
     cell.hover()
     assert_close(shares(card), expected(maps[1, 0, 8], [3]))
-    assert page.evaluate("exps") < 100
+    assert soon(page.evaluate, "exps") < 100
     assert said(card).startswith("Patch 9 takes most, ")
     cell.click()  # a model without it: this one runs
-    assert page.evaluate("exps") > 1000
+    assert soon(page.evaluate, "exps") > 1000
 
 
 def test_a_click_drops_a_patch_and_another_brings_it_back(book, vit, images):
@@ -300,9 +315,9 @@ def test_a_click_drops_a_patch_and_another_brings_it_back(book, vit, images):
     cell.click()  # pointing at it comes first
     maps, answers = reference(vit, images[0], [8])
     assert_close(shares(card), expected(maps[1, 0, 0], [8]))
-    assert cell.get_attribute("data-dropped") == "true"
-    assert "repeating-linear-gradient" in cell.evaluate(
-        "(e) => getComputedStyle(e).backgroundImage"
+    assert soon(cell.get_attribute, "data-dropped") == "true"
+    assert "repeating-linear-gradient" in soon(
+        cell.evaluate, "(e) => getComputedStyle(e).backgroundImage"
     )
     best = answers[-1].argmax()
     assert said(card).startswith("Patch 9 is dropped, so the class token looks. ")
@@ -310,12 +325,12 @@ def test_a_click_drops_a_patch_and_another_brings_it_back(book, vit, images):
     assert "1 of 49 patches dropped" in said(card)
     cell.click()
     assert_close(shares(card), expected(reference(vit, images[0])[0][1, 0, 9]))
-    assert "dropped" not in said(card)
+    assert said(card).lacks("dropped")
     for place in (1, 2):
         card.get_by_role("gridcell", name=f"patch {place}, row 1").first.click()
     assert "2 of 49 patches dropped" in said(card)
     card.get_by_role("button", name="all patches back").click()
-    assert "dropped" not in said(card)
+    assert said(card).lacks("dropped")
 
 
 def test_a_map_is_chosen_and_its_head_switched_off(book, vit, images):
@@ -338,7 +353,7 @@ def test_a_map_is_chosen_and_its_head_switched_off(book, vit, images):
     assert_close(shares(card), expected(maps[1, 2, 0]))
     card.get_by_role("button", name="reset").click()
     assert_close(shares(card), expected(reference(vit, images[0])[0][1, 0, 0]))
-    assert not card.get_by_role("checkbox").is_checked()
+    expect(card.get_by_role("checkbox")).not_to_be_checked()
 
 
 def test_by_touch_the_first_tap_looks_and_the_second_drops(book, vit, images):
@@ -347,11 +362,11 @@ def test_by_touch_the_first_tap_looks_and_the_second_drops(book, vit, images):
     cell = page.get_by_role("gridcell", name="patch 9, row 2, column 2").first
     cell.tap()
     assert said(card).startswith("Patch 9 takes most")
-    assert "dropped" not in said(card)
+    assert said(card).lacks("dropped")
     cell.tap()
     assert "1 of 49 patches dropped" in said(card)
     cell.tap()
-    assert "dropped" not in said(card)
+    assert said(card).lacks("dropped")
     page.get_by_role("gridcell", name="layer 1, head 2: ").tap()
     assert_close(shares(card), expected(reference(vit, images[0])[0][0, 1, 9]))
 
@@ -364,7 +379,7 @@ def test_by_keyboard_alone(book, vit, images):
     def press(*keys):
         for key in keys:
             page.keyboard.press(key)
-        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.id")
+        return soon(page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.id")
 
     assert press("Tab") == "class token looks"
     assert press("Tab") == "patch 25, row 4, column 4"
@@ -404,7 +419,7 @@ def test_a_surprise_is_the_map_that_hears_the_fewest(book, vit, images):
     rows = [reference(vit, image)[0][:, :, 0] for image in images]
     narrowest = torch.stack([torch.special.entr(row).sum(dim=-1) for row in rows]).flatten()
     assert facts(card)["hears"] == f"{narrowest.min().exp():.1f} of 50 tokens"
-    first = said(card)
+    first = said(card).now
     card.get_by_role("button", name="surprise me").click()
     assert said(card) != first
 
@@ -423,7 +438,7 @@ def test_a_model_without_a_class_token(book, images):
     page = book.open(WhereItLooks(mean, images, query=3, dropped=[i for i in range(49) if i != 5]))
     card = page.locator(".vt-card")
     card.wait_for()
-    assert card.get_by_role("button", name="class token").count() == 0
+    assert soon(card.get_by_role("button", name="class token").count) == 0
     assert said(card).startswith("Patch 4 is dropped, so patch 6 looks. ")
     cell = card.get_by_role("gridcell", name="patch 6, row 1, column 6").first
     cell.hover()
@@ -447,10 +462,9 @@ def test_nobody_is_left_out(book, vit, images, theme, width):
     page = book.open(figure, WhereItLooks(deep, images), theme=theme, width=width)
     page.locator(".vt-card").nth(1).wait_for()
     page.locator("summary").first.click()
-    page.wait_for_timeout(300)  # the theme's own transition of colours
     assert_nobody_is_left_out(page)
     maps = page.locator(".vt-maps").nth(1)
-    assert maps.evaluate("(e) => getComputedStyle(e).overflowX") == "auto"
+    assert soon(maps.evaluate, "(e) => getComputedStyle(e).overflowX") == "auto"
     inside, outside, scrolled = maps.evaluate("(e) => [e.scrollWidth, e.clientWidth, e.scrollLeft]")
     assert (inside > outside) == (width == 360)
     assert (scrolled > 0) == (width == 360)  # the chosen map, of the last layer, is in sight
@@ -462,7 +476,7 @@ def test_nothing_moves(book, vit, images, motion):
     page.locator(".vt-card").wait_for()
     assert_nothing_moves(page)
     page.get_by_role("gridcell", name="patch 9, row 2").first.click()
-    assert page.evaluate("document.getAnimations().length") == 0
+    assert soon(page.evaluate, "document.getAnimations().length") == 0
 
 
 # Links, and a notebook
@@ -477,17 +491,12 @@ def test_a_link_opens_the_page_with_the_figure_as_it_was(book, vit, images):
     card.get_by_role("gridcell", name="patch 9, row 2").first.click()
     card.get_by_role("gridcell", name="layer 2, head 3: ").click()
     card.get_by_role("gridcell", name="patch 5, row 1").first.hover()
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    before = said(card)
-    assert before.startswith("Patch 5 takes most")
-    card.get_by_role("button", name="copy link").focus()
-    page.keyboard.press("Enter")
-    link = card.get_by_label("The link").input_value()
-    map_before = shares(card)
-    page.goto(link)
+    assert said(card).startswith("Patch 5 takes most")
+    before, map_before = said(card).now, shares(card).now
+    follow(page, link_from(page, card))
     assert shares(page.locator(".vt-card")) == map_before
     assert said(page.locator(".vt-card")) == before
-    assert page.locator(".vt-layers li").count() == 3
+    assert soon(page.locator(".vt-layers li").count) == 3
     assert page.noise == []
 
 
@@ -506,7 +515,7 @@ def test_a_link_that_does_not_fit_is_said(book, vit, images, state, message):
     page = book.open(WhereItLooks(vit, images))
     page.goto(f"{page.url}?vt=1&figure=where_it_looks&number=0&state={state}")
     page.locator(".vt-card").wait_for()
-    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
     assert said(page.locator(".vt-card")).startswith("The class token takes most")
 
 
@@ -524,16 +533,15 @@ def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(brow
     assert said(card).startswith("Layer 2, head 1 is off")
     page.evaluate("model.set('heads_off', [])")
     page.evaluate("model.set('layer', 7)")
-    assert "layer is one of 0 to 1, got 7" in card.get_by_role("alert").inner_text()
+    assert "layer is one of 0 to 1, got 7" in soon(card.get_by_role("alert").inner_text)
     page.evaluate("model.set('layer', 0)")
-    assert card.get_by_role("alert").is_hidden()
+    expect(card.get_by_role("alert")).to_be_hidden()
     card.get_by_role("gridcell", name="layer 2, head 2: ").click()
-    sent = page.evaluate("[model.get('layer'), model.get('head'), saved]")
-    assert sent == [1, 1, 1]
+    assert soon(page.evaluate, "[model.get('layer'), model.get('head'), saved]") == [1, 1, 1]
     figure.set_state({"layer": 1, "dropped": [5, 4], "heads_off": [[0, 0]]})
     assert (figure.dropped, figure.heads_off) == ([4, 5], [[0, 0]])
 
-    before = shares(card)
+    before = shares(card).now
     other = dequantised(vit)
     with torch.no_grad():
         other.pos_embedding[0, 3, 3] += 4  # one weight
@@ -542,9 +550,9 @@ def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(brow
     page.evaluate("(pictures) => model.set('pictures', pictures)", figure.pictures[1:])
     assert_close(shares(card), expected(reference(other, images[1], [4, 5])[0][1, 1, 3], [4, 5]))
 
-    assert page.evaluate("listening()") > 0
+    assert soon(page.evaluate, "listening()") > 0
     page.evaluate("stop()")
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.close()
 
 
@@ -553,7 +561,7 @@ def test_one_changed_weight_shows_in_the_page(book, vit, images):
     with torch.no_grad():
         other.pos_embedding[0, 25, 3] += 4
     first, second, third = (
-        shares(book.open(WhereItLooks(model, images)).locator(".vt-card"))
+        shares(book.open(WhereItLooks(model, images)).locator(".vt-card")).now
         for model in (vit, dequantised(vit), other)
     )
     assert first == second != third

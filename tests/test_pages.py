@@ -10,7 +10,9 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from figure_page import said, soon, wait_for_colours
 from notebooks import ROOT
+from playwright.sync_api import expect
 
 from vit_tutorial.widgets.bundle import figure_names
 
@@ -123,7 +125,7 @@ def bring_to_life(page):
         card.wait_for(timeout=60_000)
         for button in card.get_by_role("button", name="show me").all():
             button.click()
-    page.wait_for_timeout(300 if page.locator(".vt-live").count() else 0)  # colours take 150 ms
+    wait_for_colours(page)
 
 
 @pytest.fixture(scope="session")
@@ -210,6 +212,48 @@ class TestPage:
 def test_axe_finds_nothing(look, name, theme, width):
     report = look(name, "http", theme, width)["axe"]
     assert report.startswith("Found 0 accessibility violations"), report
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_a_search_finds_pages_and_shows_the_words_around_a_match(browser, addresses, scheme):
+    page, noise = browser.new_page(), []
+    page.on("console", lambda line: line.type == "error" and noise.append(line.text))
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    page.goto(f"{addresses[scheme]}/{PAGES[0]}")
+    page.get_by_role("button", name="Search").first.click()
+    field = page.get_by_role("searchbox").filter(visible=True).first
+    field.fill("temperature")
+    field.press("Enter")
+    expect(page.locator(".search-summary")).to_contain_text("Search finished, found")
+    results = page.locator("#search-results ul.search > li")
+    assert soon(results.count) > 3
+    excerpts = results.locator("p.context")
+    expect(excerpts).to_have_count(results.count())
+    found = ["temperature" in words.lower() for words in excerpts.all_inner_texts()]
+    assert sum(found) > len(found) / 2  # the others have it in another form
+    results.locator("a").first.click()
+    page.wait_for_url("**/book/**")
+    assert noise == []
+    page.close()
+
+
+@each_page
+def test_no_button_of_the_theme_lies_on_the_figures(name):
+    assert not read(name).select("#pst-back-to-top")
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_a_link_to_a_figure_is_followed_in_the_page_itself(browser, addresses, scheme):
+    page, noise = browser.new_page(viewport={"width": 1280, "height": 800}), []
+    page.on("console", lambda line: line.type == "error" and noise.append(line.text))
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    page.goto(
+        f"{addresses[scheme]}/book/12_playground.html"
+        '#vt=1&figure=playground&number=0&state={"dropped":[0,1,2]}'
+    )
+    assert "3 of 49 patches dropped" in said(page.locator(".vt-card").first)
+    assert noise == []
+    page.close()
 
 
 @each_page

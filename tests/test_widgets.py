@@ -6,39 +6,60 @@ import http.server
 import json
 import re
 import threading
+import xml.etree.ElementTree as ET
+from copy import deepcopy
+from urllib.parse import parse_qs, urlparse
 
 import matplotlib as mpl
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from bs4 import BeautifulSoup
 from conftest import randomise
-from figure_page import NOTEBOOK, assert_nobody_is_left_out, assert_nothing_moves, said
+from figure_page import (
+    NOTEBOOK,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    cards,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
+    said,
+    soon,
+    wait_for_turns,
+)
+from playwright.sync_api import expect
 
 from vit_tutorial import ViT, record_attention, save_model
 from vit_tutorial.data import load_dataset, normalize
-from vit_tutorial.widgets import AttentionRow, Figure, bundle, dequantised, page_vit
+from vit_tutorial.widgets import (
+    AttentionRow,
+    ClassToken,
+    EncoderWalk,
+    Figure,
+    PatchCost,
+    PatchCutter,
+    Playground,
+    WhereItLooks,
+    bundle,
+    dequantised,
+    page_vit,
+)
+from vit_tutorial.widgets.base import FOUNDATIONS
 from vit_tutorial.widgets.bundle import figure_names, join, page_script, style_sheet, widget_script
+from vit_tutorial.widgets.looking import pack_fitting
 from vit_tutorial.widgets.quantise import model_script
+
+SIZES = {"image_size": 28, "patch_size": 4, "num_classes": 10, "channels": 1}
+SIZES |= {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "mlp_dim": 16}
 
 
 @pytest.fixture(scope="module")
 def vit():
     torch.manual_seed(0)
-    vit = randomise(
-        ViT(
-            image_size=28,
-            patch_size=4,
-            num_classes=10,
-            dim=16,
-            depth=2,
-            heads=2,
-            dim_head=8,
-            mlp_dim=16,
-            channels=1,
-        ),
-        std=0.5,
-    )
+    vit = randomise(ViT(**SIZES), std=0.5)
     vit.config |= {"mean": (0.286,), "std": (0.353,)}
     return vit
 
@@ -94,17 +115,169 @@ def test_a_number_that_does_not_fit_is_refused_at_once_and_later(vit, image, wro
     [
         (
             torch.rand(1, 28, 28),
-            r"uint8 of shape \(1 or 3, H, W\), got torch.float32 \(1, 28, 28\)",
+            r"uint8 of shape \(1 or 3, H, W\), .* got torch.float32 \(1, 28, 28\)",
         ),
         (torch.zeros(28, 28, dtype=torch.uint8), r"got torch.uint8 \(28, 28\)"),
         (torch.zeros(2, 28, 28, dtype=torch.uint8), r"got torch.uint8 \(2, 28, 28\)"),
         ("boot.png", "got 'boot.png'"),
-        (torch.zeros(1, 32, 32, dtype=torch.uint8), r"reads pictures of shape \(b, 1, 28, 28\)"),
+        (torch.zeros(1, 32, 32, dtype=torch.uint8), r"reads images of shape \(b, 1, 28, 28\)"),
     ],
 )
 def test_what_is_no_picture_for_this_model_is_refused(vit, image, message):
     with pytest.raises(ValueError, match=message):
         AttentionRow(vit, image)
+
+
+def test_images_of_pil_and_numpy_are_taken_as_they_come(vit, image):
+    expected = AttentionRow(vit, image).picture
+    pixels = image[0].numpy()
+    for given in (pixels, pixels[..., None], image.numpy(), PIL.Image.fromarray(pixels)):
+        assert AttentionRow(vit, given).picture == expected
+    colours = torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8)
+    upright = colours.permute(1, 2, 0).numpy()
+    for given in (upright, PIL.Image.fromarray(upright), PIL.Image.fromarray(upright, "RGB")):
+        assert PatchCutter(given).picture == PatchCutter(colours).picture
+    several = WhereItLooks(vit, image[None].repeat(2, 1, 1, 1)).pictures
+    for given in ([pixels, pixels], [PIL.Image.fromarray(pixels)] * 2, np.stack([pixels] * 2)):
+        assert WhereItLooks(vit, given).pictures == several
+
+
+def test_an_image_that_is_none_is_named_in_a_line(vit):
+    with pytest.raises(ValueError, match=r"an image of PIL; got torch\.float64") as e:
+        AttentionRow(vit, np.zeros((28, 28)))
+    assert len(str(e.value)) < 200
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_every_figure_takes_a_model_of_any_precision(vit, image, dtype):
+    cls, mean = deepcopy(vit).to(dtype), ViT(**SIZES | {"pool": "mean"}).to(dtype)
+    assert EncoderWalk(cls, image[None], ["a boot"]).still()
+    assert ClassToken(cls, mean, image[None], ["a boot"]).still()
+    assert AttentionRow(cls, image).still()
+    assert Playground(cls, image[None]).still()
+
+
+NAMES = ["a&b", "a < b", "]]>", "<!--", "</script>", "nul \0, bell \a", "half \ud800", '"quoted"']
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_look_like_markup_are_words_in_the_still(vit, image, name):
+    images = image[None]
+    other = dequantised(vit)
+    other.config["class_names"] = [name] * 10
+    mean = ViT(**SIZES | {"pool": "mean"})
+    shown = re.sub("[\0\a\ud800]", "\ufffd", name)
+    for figure in [
+        EncoderWalk(vit, images, [name]),
+        ClassToken(vit, mean, images, [name]),
+        Playground(other, images),
+        WhereItLooks(vit, images, [name]),
+    ]:
+        svg, _ = figure.still()
+        words = ET.fromstring(svg).itertext()  # what no XML is raises here
+        assert figure.script == "where_it_looks" or any(shown in text for text in words)
+        soup = BeautifulSoup(figure.to_html().encode("utf8"), "html.parser")
+        assert [tag.name for tag in soup.div.find_all(True)] == ["img", "script"]
+        assert json.loads(soup.script.text)["picture"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "message"),
+    [
+        ("class_names", ["top", "bag"], "a name for each of 10 classes, got 2 of them"),
+        ("class_names", dict.fromkeys(range(10)), "a name for each of 10 classes, got {0: None"),
+        ("class_names", 10, "a name for each of 10 classes, got 10"),
+        ("class_names", "0123456789", "a name for each of 10 classes, got '0123456789'"),
+        ("mean", (float("nan"),), "no page can read mean = .nan,. of the model's config"),
+        ("source", {"a", "set"}, "no page can read source = "),
+    ],
+)
+def test_facts_that_no_page_can_read_are_refused(vit, image, fact, value, message):
+    other = dequantised(vit)
+    other.config[fact] = value
+    with pytest.raises(ValueError, match=message):
+        Playground(other, image[None])
+
+
+def test_numpy_s_numbers_in_a_config_are_plain_ones_in_the_page():
+    sizes = {name: np.int64(SIZES[name]) for name in ("image_size", "patch_size", "num_classes")}
+    vit = ViT(**SIZES)
+    expected = page_vit(vit)["config"]
+    vit.config |= sizes
+    assert json.dumps(page_vit(vit)["config"]) == json.dumps(expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([float("nan")], "a picture's name is a string, got nan"),
+        ("a", "names are a list with a name for each picture, got 'a'"),
+        (7, "names are a list with a name for each picture, got 7"),
+    ],
+)
+def test_a_picture_s_name_is_a_string(vit, image, names, message):
+    for figure in (WhereItLooks, EncoderWalk):
+        with pytest.raises(TypeError, match=message):
+            figure(vit, image[None], names)
+
+
+@pytest.mark.parametrize(
+    ("trait", "value", "message"),
+    [
+        ("pictures", [], "pictures holds at least one picture, got none"),
+        ("pictures", [{}], "pictures: expected what pack_picture makes of one, got {}"),
+        ("pictures", "the first two", "picture is one of 0 to 1, got 2"),
+        ("vit", {}, "vit is a model as page_vit or page_cnn packs it, which this is not"),
+        ("vit", "of one layer", "the layer of a head that is off is one of 0 to 0, got 1"),
+        ("vit", "of another size", "this vit does not fit the figure"),
+        ("heads_off", [[1, 0.0]], "a head that is off is one of 0 to 1, got 0.0"),
+        ("heads_off", [[True, float("nan")]], "a head that is off is one of 0 to 1, got nan"),
+        ("dropped", [3.0], "a dropped patch is one of 0 to 48, got 3.0"),
+    ],
+)
+def test_a_trait_with_which_nothing_can_be_drawn_is_refused_and_nothing_changes(
+    vit, image, trait, value, message
+):
+    figure = WhereItLooks(vit, image[None].repeat(3, 1, 1, 1), picture=2, heads_off=[(1, 0)])
+    before = figure.to_html()
+    if trait == "vit" and value:
+        change = {"depth": 1} if value == "of one layer" else {"image_size": 32}
+        value = page_vit(ViT(**SIZES | change))
+    with pytest.raises(ValueError, match=message):
+        setattr(figure, trait, figure.pictures[:2] if isinstance(value, str) else value)
+    assert figure.to_html() == before
+
+
+def test_a_picture_that_is_none_is_refused_where_there_is_one(vit, image):
+    cost, photo = 112, image.repeat(3, 2, 2)
+    for figure in [
+        AttentionRow(vit, image),
+        PatchCutter(photo),
+        PatchCost(photo, image_size=cost, patch_size=16),
+    ]:
+        before = figure.to_html()
+        with pytest.raises(ValueError, match="picture: expected what pack_picture makes of one"):
+            figure.picture = {}
+        assert figure.to_html() == before
+
+
+def test_model_and_pictures_of_another_size_come_together(vit, image):
+    figure = WhereItLooks(vit, image[None])
+    larger = torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
+    with figure.hold_trait_notifications():
+        figure.vit = page_vit(ViT(**SIZES | {"image_size": 32}))
+        figure.pictures = pack_fitting(figure.vit["config"], larger)
+    assert figure.pictures[0]["shape"] == [1, 32, 32]
+
+
+def test_numbers_of_numpy_and_pytorch_do_for_lists(vit, image):
+    figure = WhereItLooks(
+        vit, image[None], dropped=np.array([3, 4]), heads_off=torch.tensor([[1, 0]]).tolist()
+    )
+    assert json.loads(json.dumps(figure.state()["dropped"])) == [3, 4]
+    assert Playground(vit, image[None], torch.tensor([9])).pictures[0]["label"] == 9
+    with pytest.raises(ValueError, match=r"a label is one of 0 to 9, got 0\.5"):
+        Playground(vit, image[None], [0.5])
 
 
 def test_what_the_front_end_sends_arrives(vit, image):
@@ -217,7 +390,7 @@ def test_the_modules_are_modules_as_they_stand(browser):
         page.goto(f"http://127.0.0.1:{server.server_port}/figures.css")
         for name in figure_names():
             kind = f"import('/{name}.js').then((module) => typeof module.default.render)"
-            assert page.evaluate(kind) == "function"
+            assert soon(page.evaluate, kind) == "function"
         page.close()
         server.shutdown()
 
@@ -232,6 +405,7 @@ def test_a_figure_s_code_is_light(name):
 # In a page
 
 
+@reading
 def shares(card):
     """The attention map as the cells' names tell it: percent by patch."""
     card.wait_for()
@@ -251,8 +425,7 @@ def test_the_page_s_numbers_are_pytorch_s(book, vit, image, row):
     assert said(card).startswith("The class token takes ")
     assert f"from patch 5. It hears {heard:.1f} of 50 tokens." in said(card)
 
-    card.get_by_text("The numbers").click()
-    card.locator("tbody tr").nth(49).wait_for()
+    open_numbers(card)
     table = card.locator("tbody tr").evaluate_all(
         "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
@@ -277,8 +450,8 @@ def as_number(text):
 
 def test_by_mouse_and_two_figures_do_not_meet(book, vit, image, row):
     page = book.open(AttentionRow(vit, image), AttentionRow(vit, image, layer=1))
-    first, second = page.locator(".vt-card").all()
-    before = said(second)
+    first, second = cards(page, 2)
+    before = said(second).now
     first.get_by_role("gridcell", name="patch 9, row 2, column 2").first.click()
     assert said(first).startswith("Patch 9 takes")
     assert shares(first) == pytest.approx((100 * row(0, 0, 9)[1:]).tolist(), abs=0.51)
@@ -300,11 +473,11 @@ def test_a_look_by_hovering_changes_no_choice(book, vit, image):
     page = book.open(AttentionRow(vit, image, key=1))
     card = page.locator(".vt-card")
     opened = card.locator(".vt-opened .vt-label")
-    outcome = said(card)
+    outcome = said(card).now
     card.get_by_role("gridcell", name="patch 8, row 2, column 1").last.hover()
-    assert opened.inner_text() == "patch 25 asks, patch 8 answers"
+    assert soon(opened.inner_text) == "patch 25 asks, patch 8 answers"
     card.get_by_role("button", name="reset").hover()
-    assert opened.inner_text() == "patch 25 asks, patch 1 answers"
+    assert soon(opened.inner_text) == "patch 25 asks, patch 1 answers"
     assert said(card) == outcome
 
 
@@ -316,7 +489,7 @@ def test_by_keyboard_alone(book, vit, image, row):
     def press(*keys):
         for key in keys:
             page.keyboard.press(key)
-        return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.id")
+        return soon(page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.id")
 
     assert press("Tab") == "class token asks"
     assert press("Tab") == "patch 25, row 4, column 4"  # one stop, where the choice is
@@ -336,7 +509,7 @@ def test_by_keyboard_alone(book, vit, image, row):
     press("Tab", "ArrowDown")  # the head
     assert shares(card) == pytest.approx((100 * row(1, 1, 0)[1:]).tolist(), abs=0.51)
     press("Tab", "End")  # the temperature
-    assert card.get_by_label("temperature").get_attribute("aria-valuetext") == "4"
+    assert soon(card.get_by_label("temperature").get_attribute, "aria-valuetext") == "4"
     hot = row(1, 1, 0) ** 0.25
     assert shares(card) == pytest.approx((100 * hot / hot.sum())[1:].tolist(), abs=0.51)
     press("Tab", "Tab", "Enter")  # past "surprise me" to "reset"
@@ -351,11 +524,13 @@ def test_temperature_decides_how_many_are_heard(book, vit, image):
     heard = {}
     for temperature in ("-2", "0", "2"):
         card.get_by_label("temperature").fill(temperature)
-        heard[temperature] = float(re.search(r"hears ([\d.]+) of", said(card))[1])
-        if temperature != "0":
-            before = re.search(r"\(([\d.]+) at temperature 1\)", said(card))[1]
+        if temperature == "0":
+            heard[temperature] = float(said(card).search(r"hears ([\d.]+) of 50 tokens\.")[1])
+        else:
+            found = said(card).search(r"hears ([\d.]+) of 50 tokens \(([\d.]+) at temperature 1\)")
+            heard[temperature], before = map(float, found.groups())
     assert 1 <= heard["-2"] < heard["0"] < heard["2"] <= 50
-    assert float(before) == heard["0"]
+    assert before == heard["0"]
 
 
 def test_a_surprise_is_the_row_that_hears_the_fewest(book, vit, image, row):
@@ -369,8 +544,8 @@ def test_a_surprise_is_the_row_that_hears_the_fewest(book, vit, image, row):
         for query in range(50)
     }
     fewest = min(entropies.values()).exp()
-    first = said(card)
-    assert f"It hears {fewest:.1f} of 50 tokens." in first
+    assert f"It hears {fewest:.1f} of 50 tokens." in said(card)
+    first = said(card).now
     card.get_by_role("button", name="surprise me").click()
     assert said(card) != first
 
@@ -385,8 +560,7 @@ def test_by_touch(book, vit, image):
 def test_nobody_is_left_out(book, vit, image, theme, width):
     page = book.open(AttentionRow(vit, image), AttentionRow(vit, image), theme=theme, width=width)
     page.locator(".vt-card").nth(1).wait_for()
-    page.locator("summary").first.click()
-    page.wait_for_timeout(300)  # the theme's own transition of colours
+    open_numbers(page.locator(".vt-card").first)
     assert_nobody_is_left_out(page)
     grounds = page.locator(".text_html").evaluate_all(
         "(all) => all.map((each) => getComputedStyle(each).backgroundColor)"
@@ -401,6 +575,13 @@ def test_nothing_moves_for_long_or_against_the_reader_s_wish(book, vit, image, m
     assert_nothing_moves(page, longest)
 
 
+# An observer that was made later than the host's is told later: the host has been told by then.
+WATCHED = """() => new Promise((done) => {
+    const observer = new IntersectionObserver(done);
+    for (const live of document.querySelectorAll(".vt-live")) observer.observe(live);
+})"""
+
+
 def test_a_figure_far_below_waits_and_its_model_is_asked_for_once(
     book, vit, image, monkeypatch, tmp_path
 ):
@@ -410,30 +591,30 @@ def test_a_figure_far_below_waits_and_its_model_is_asked_for_once(
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "fashion.js").write_text(model_script("fashion", page_vit(vit)), "utf8")
     page = book.open(AttentionRow(vit, image), AttentionRow(vit, image), apart=3000)
-    page.wait_for_timeout(200)
-    assert page.locator(".vt-card").count() == 0
+    page.evaluate(WATCHED)
+    assert soon(page.locator(".vt-card").count) == 0
     assert not any("models" in address for address in page.asked)
     for count in (1, 2):
         page.locator(".vt-live").nth(count - 1).scroll_into_view_if_needed()
         page.locator(".vt-card").nth(count - 1).wait_for()
-        assert page.locator(".vt-card").count() == count
+        assert soon(page.locator(".vt-card").count) == count
     assert sum("models/fashion.js" in address for address in page.asked) == 1
     assert all(address.startswith(("file:", "data:")) for address in page.asked)
     assert page.noise == []
-    assert page.locator(".vt-live > img").first.is_hidden()
+    expect(page.locator(".vt-live > img").first).to_be_hidden()
 
 
 def test_a_browser_without_an_observer_shows_all_at_once(book, vit, image):
     figure = AttentionRow(vit, image)
     page = book.open(figure, apart=3000, before="delete globalThis.IntersectionObserver")
     page.locator(".vt-card").wait_for()
-    assert page.locator(".vt-card").is_visible()
+    expect(page.locator(".vt-card")).to_be_visible()
 
 
 def test_without_javascript_the_picture_stays(book, vit, image):
     page = book.open(AttentionRow(vit, image), java_script_enabled=False)
-    assert page.locator(".vt-live > img").is_visible()
-    assert page.locator(".vt-live").inner_text() == ""
+    expect(page.locator(".vt-live > img")).to_be_visible()
+    assert soon(page.locator(".vt-live").inner_text) == ""
 
 
 NO_CANVAS = "HTMLCanvasElement.prototype.getContext = () => null"
@@ -460,10 +641,10 @@ def test_where_a_figure_cannot_live_a_line_says_so_and_the_picture_stays(
     page = book.open(damaged, AttentionRow(vit, image), before=before)
     note = page.locator(".vt-live > .vt-note").first
     note.wait_for()
-    assert message in note.inner_text()
+    assert message in soon(note.inner_text)
     live = page.locator(".vt-live").first
-    assert live.locator("img").is_visible()
-    assert live.locator(".vt-card").count() == 0
+    expect(live.locator("img")).to_be_visible()
+    assert soon(live.locator(".vt-card").count) == 0
     if not before:
         page.locator(".vt-card").wait_for()  # the other one is none the worse
 
@@ -474,16 +655,42 @@ def test_what_goes_wrong_later_is_said_in_the_figure(book, vit, image):
     card.wait_for()
     page.evaluate("void (Math.log2 = () => { throw new Error('no logarithms') })")
     card.get_by_role("gridcell", name="patch 9, row 2").first.click()
-    assert card.get_by_role("alert").inner_text() == "This figure cannot go on: no logarithms"
+    assert soon(card.get_by_role("alert").inner_text) == "This figure cannot go on: no logarithms"
     page.evaluate("void (Math.log2 = log2)")
     card.get_by_role("gridcell", name="patch 10, row 2").first.click()
-    assert card.get_by_role("alert").is_hidden()
+    expect(card.get_by_role("alert")).to_be_hidden()
     assert said(card).startswith("Patch 10 takes")
+
+
+def test_below_the_numbers_stands_that_the_weights_are_rounded(book, vit, image):
+    card = book.open(AttentionRow(vit, image)).locator(".vt-card")
+    open_numbers(card)
+    expect(card.get_by_text("the model’s weights rounded to 8 bits")).to_be_visible()
+    photo = image.repeat(3, 2, 2)
+    card = book.open(PatchCutter(photo)).locator(".vt-card")  # there is no model in it
+    open_numbers(card)
+    expect(card.get_by_text("8 bits")).to_have_count(0)
+
+
+def test_keys_in_a_figure_stay_in_it_but_for_shortcuts(book, vit, image):
+    """JupyterLab would take an arrow for its own."""
+    page = book.open(
+        AttentionRow(vit, image),
+        before="globalThis.keys = [];addEventListener('keydown', (event) => keys.push(event.key));",
+    )
+    card = page.locator(".vt-card")
+    slider = card.get_by_label("temperature")
+    slider.focus()
+    for key in ("ArrowRight", "x", "Shift+M", "Control+k"):
+        page.keyboard.press(key)
+    assert soon(slider.get_attribute, "aria-valuetext") == "1.19"
+    assert soon(page.evaluate, "keys") == ["Control", "k"]
 
 
 def test_text_that_looks_like_code_stays_text(book, vit, image):
     other = dequantised(vit)
-    other.config["class_names"] = ["</script><img src=x onerror=boom()>", "<!--<script>"]
+    names = ["</script><img src=x onerror=boom()>", "<!--<script>"]
+    other.config["class_names"] = names * 5  # one for each class
     page = book.open(AttentionRow(other, image))
     page.locator(".vt-card").wait_for()
     assert page.noise == []
@@ -499,21 +706,76 @@ def test_a_link_opens_the_page_with_the_figure_as_it_was(book, vit, image):
     card = second.locator(".vt-card")
     card.get_by_role("gridcell", name="patch 9, row 2, column 2").first.click()
     card.get_by_label("head", exact=True).select_option("head 2")
-    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
-    card.get_by_role("button", name="copy link").click()
-    link = card.get_by_label("The link").input_value()
-    before = said_of(card)
-    page.goto(link)
+    assert "What patch 9 takes: layer 1, head 2" in said_of(card)
+    before = said_of(card).now
+    follow(page, link_from(page, card))
     linked = page.locator(".vt-live").nth(1).locator(".vt-card")
     linked.wait_for()  # scrolled to, or it would not be there yet
     assert said_of(linked) == before
     assert page.noise == []
 
 
+@reading
 def said_of(card):
     """The table's caption tells all of the state."""
-    card.get_by_text("The numbers").click()
+    open_numbers(card)
     return card.locator(".vt-numbers .vt-label").inner_text()
+
+
+def test_a_link_goes_to_no_server_and_drops_what_was_in_the_query(book, vit, image):
+    """A browser sends the fragment to nobody."""
+    page = book.open(AttentionRow(vit, image))
+    page.goto(f'{page.url}?vt=1&figure=attention_row&number=0&state={{"head":1}}&more=1')
+    card = page.locator(".vt-card")
+    assert "layer 1, head 2" in said_of(card)  # an old link: it is still read
+    parts = urlparse(link_from(page, card))
+    assert parts.query == ""
+    state = json.loads(parse_qs(parts.fragment)["state"][0])
+    assert state == {"layer": 0, "head": 1, "query": 25, "key": state["key"], "temperature": 1}
+
+
+def test_another_link_into_the_open_page_is_followed(book, vit, image):
+    page = book.open(AttentionRow(vit, image))
+    page.evaluate(
+        "location.hash = 'vt=1&figure=attention_row&number=0&state=' +"
+        "encodeURIComponent('{\"query\":9}')"
+    )
+    assert said(page.locator(".vt-card")).startswith("Patch 9 takes")
+    page.evaluate("globalThis.here = true; location.hash = 'a-heading'; 0")
+    wait_for_turns(page)
+    assert page.evaluate("here")  # and an anchor loads nothing anew
+    assert page.noise == []
+
+
+@pytest.mark.parametrize("name", figure_names())
+def test_a_link_may_set_what_the_reader_can_and_nothing_else(browser, name):
+    page = browser.new_page()
+    page.add_script_tag(content=join([name]).replace(f"const ${name} ", f"globalThis.${name} "))
+    settable = page.evaluate(f"${name}.default.state")
+    page.close()
+    (figure,) = [cls for cls in Figure.__subclasses__() if cls.script == name]
+    inherited = Figure.class_trait_names()
+    own = {each for each in figure.class_trait_names(sync=True) if each not in inherited}
+    assert set(settable) <= own
+    held = {"picture", "patch_size", "averages", "held_out", "small"}  # in some figures
+    assert own - set(settable) <= {*FOUNDATIONS, *held}
+    assert not {*FOUNDATIONS, "averages", "held_out", "small"} & set(settable)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        '{"vit":{"config":{"depth":1e9,"dim":1e9,"image_size":1e9,"patch_size":1}}}',
+        '{"picture":{"shape":[1,28,28],"pixels":"AAAA"}}',
+    ],
+)
+def test_a_link_cannot_bring_a_model_or_an_image(book, vit, image, state):
+    page = book.open(AttentionRow(vit, image))
+    follow(page, f"{page.url}#vt=1&figure=attention_row&number=0&state={state}")
+    note = page.locator(".vt-live > .vt-note")
+    (trait,) = json.loads(state)
+    assert f"a link may not set “{trait}”" in soon(note.inner_text)
+    assert said(page.locator(".vt-card")).startswith("Patch 25 takes")
 
 
 @pytest.mark.parametrize(
@@ -535,7 +797,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
     page = book.open(AttentionRow(vit, image))
     page.goto(f"{page.url}?figure=attention_row&number=0&{query}")
     page.locator(".vt-card").wait_for()
-    assert message in page.locator(".vt-live > .vt-note").inner_text()
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
     assert said(page.locator(".vt-card")).startswith("Patch 25 takes")
 
 
@@ -554,18 +816,18 @@ def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
     page.evaluate("model.set('query', 3)")  # as when the kernel changes a trait
     assert said(card).startswith("Patch 3 takes")
     card.get_by_role("gridcell", name="patch 9, row 2").first.click()
-    assert page.evaluate("[model.get('query'), saved]") == [9, 1]
+    assert soon(page.evaluate, "[model.get('query'), saved]") == [9, 1]
 
-    before = shares(card)
+    before = shares(card).now
     other = dequantised(vit)
     with torch.no_grad():
         other.pos_embedding[0, 9, 3] += 4  # one weight
     page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
     assert shares(card) != before
 
-    assert page.evaluate("listening()") > 0
+    assert soon(page.evaluate, "listening()") > 0
     page.evaluate("stop()")
-    assert page.evaluate("[listening(), document.body.childNodes.length]") == [0, 0]
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.close()
 
 
@@ -578,8 +840,7 @@ def test_the_widget_carries_its_module_and_style():
 def test_one_changed_weight_shows_in_the_page(book, vit, image):
     def seen(model):
         page = book.open(AttentionRow(model, image, key=3))
-        page.locator(".vt-card").wait_for()
-        return shares(page.locator(".vt-card"))
+        return shares(page.locator(".vt-card")).now
 
     other = dequantised(vit)
     with torch.no_grad():

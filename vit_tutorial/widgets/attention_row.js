@@ -22,6 +22,7 @@ const STATE = ["layer", "head", "query", "key", "temperature"];
 
 function render({ model, el }) {
   const card = new Card(el, "Where does one number of attention come from?");
+  card.rounded();
   const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
   let vit, layers, tokens, prefix, parts;
   let hovered = null; // the token under the pointer, for a look at its number
@@ -268,4 +269,4 @@ function effective(weights) {
   return Math.exp(entropy);
 }
 
-export default { render };
+export default { render, state: STATE };

@@ -77,6 +77,10 @@ class AttentionRow(Figure):
     def _fits(self, proposal):
         return check_index(self.vit["config"], proposal["trait"].name, proposal["value"])
 
+    @traitlets.validate("picture")
+    def _is_a_picture(self, proposal):
+        return self.checked(proposal)
+
     @traitlets.validate("temperature")
     def _is_positive(self, proposal):
         if not 0 < proposal["value"] < math.inf:

@@ -116,16 +116,19 @@ export class Bring {
     else this.say("There was no picture in that.");
   }
 
+  // Read a file and hand its picture on, unless another file was opened meanwhile.
   async open(file) {
+    this.latest = file;
     try {
       const { bytes, light } = await readPicture(file, this.size);
+      if (this.latest !== file) return;
       this.bytes = bytes;
       this.invert.disabled = false;
       this.invert.checked = light; // what the model knows is light on black
       this.note.hidden = true;
       this.hand();
     } catch (error) {
-      this.say(error.message);
+      if (this.latest === file) this.say(error.message);
     }
   }
 

@@ -1,6 +1,10 @@
 // What all figures look like: a card with a question, a figure, controls, an outcome and a table,
 // and the parts that they share. Colours and sizes are in figures.css.
 
+const ROUNDED =
+  "The page computes with the model’s weights rounded to 8 bits: a percentage may differ by a " +
+  "point or so from one that Python prints.";
+
 let cards = 0; // ids are made here, so that two figures on a page never share one
 
 // Make an element: element("button", { type: "button", onclick }, "Reset")
@@ -43,7 +47,7 @@ export class Card {
     this.note = element("p", { class: "vt-note", role: "alert", hidden: "" });
     this.root = element(
       "div",
-      { class: "vt-card", role: "group", "aria-labelledby": this.id },
+      { class: "vt-card", role: "group", "aria-labelledby": this.id, onkeydown: keepKeys },
       element("p", { class: "vt-question", id: this.id }, question),
       this.figure,
       this.controls,
@@ -57,6 +61,11 @@ export class Card {
   // Say what came of it. The same words are not said twice.
   say(text) {
     if (this.outcome.textContent !== text) this.outcome.textContent = text;
+  }
+
+  // Say, below the numbers, that they are those of a model whose weights were rounded for the page.
+  rounded() {
+    this.details.append(element("p", { class: "vt-label vt-rounded" }, ROUNDED));
   }
 
   // Show the numbers as a table. `rows` is a function, called when the table is open only.
@@ -199,6 +208,12 @@ export class Card {
   newId() {
     return `vt-control-${++cards}`;
   }
+}
+
+// JupyterLab takes keys of the whole page for its own: an arrow leaves the cell, x cuts it. What is
+// typed in a figure is the figure's; Ctrl, Alt and Meta still reach whoever listens.
+function keepKeys(event) {
+  if (!event.ctrlKey && !event.altKey && !event.metaKey) event.stopPropagation();
 }
 
 // A picture's pixels, (c, H, W) bytes with one channel or three.

@@ -22,6 +22,7 @@ const READ = { cls: "the class token", mean: "the mean of the patches" };
 
 function render({ model, el }) {
   const card = new Card(el, "Who answers for the picture?");
+  card.rounded();
   const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
   let grid, patches, depth, classes, pictures, runs, parts;
   let picked = null; // the patch whose share is told, and the one under the pointer
@@ -277,4 +278,4 @@ function taking(attention, n) {
   });
 }
 
-export default { render };
+export default { render, state: STATE };

@@ -11,8 +11,8 @@ from torch import Tensor
 from vit_tutorial.attention_maps import layer_predictions, record_attention
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
-from vit_tutorial.widgets.looking import check_number, class_name, normalized
+from vit_tutorial.widgets.base import Figure, unpack_picture
+from vit_tutorial.widgets.looking import check_number, class_name, normalized, pack_fitting
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.still import attention_pixels, drawing, panel, picture_pixels
 
@@ -60,8 +60,7 @@ class ClassToken(Figure):
     ):
         packed = {"cls": page_vit(cls_vit), "mean": page_vit(mean_vit)}
         check_pair(packed["cls"]["config"], packed["mean"]["config"])
-        pictures = pack_pictures(images, names)
-        cls_vit.embed(images[:1].float())  # raises for pictures of another size
+        pictures = pack_fitting(packed["cls"]["config"], images, names)
         super().__init__(
             cls_vit=packed["cls"],
             mean_vit=packed["mean"],

@@ -331,4 +331,4 @@ function colours(value, channel, channels) {
   return [`rgb(${rgb.join(" ")})`, luminance > 0.18 ? "#000" : "#fff"];
 }
 
-export default { render };
+export default { render, state: STATE };

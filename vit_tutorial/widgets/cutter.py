@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vit_tutorial.patches import patch_grid, patchify, unpatchify
 from vit_tutorial.plots import ACCENT
-from vit_tutorial.widgets.base import Figure, pack_picture, unpack_picture
+from vit_tutorial.widgets.base import Figure, check_packed, pack_picture, unpack_picture
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
 WAYS = ("rearrange", "view")
@@ -60,6 +60,8 @@ class PatchCutter(Figure):
 
     @traitlets.validate("picture", "patch_size")
     def _tiles(self, proposal):
+        if proposal["trait"].name == "picture":
+            check_packed("picture", [proposal["value"]])
         sizes = {"picture": self.picture, "patch_size": self.patch_size}
         grid = check_sizes(**sizes | {proposal["trait"].name: proposal["value"]})
         check_patch(grid, self.patch)

@@ -30,6 +30,7 @@ const [LEFT, TOP, WIDE, HIGH] = [30, 6, 124, 72]; // where a plot's lines lie
 
 function render({ model, el }) {
   const card = new Card(el, "Do the maps tell the truth?");
+  card.rounded();
   card.root.classList.add("vt-deletion");
   const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
   let vit, pictures, classes, count, parts;
@@ -439,4 +440,4 @@ function contrast([channels, height, width], pixels, [p1, p2]) {
   );
 }
 
-export default { render };
+export default { render, state: STATE };

@@ -21,6 +21,7 @@ const STATE = ["picture", "token", "stage"];
 
 function render({ model, el }) {
   const card = new Card(el, "What happens to one token, layer by layer?");
+  card.rounded();
   const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
   let vit, pictures, tokens, prefix, stages, classes, parts;
   let walked = null; // the picture that `run` belongs to
@@ -485,4 +486,4 @@ function length(vector) {
   return Math.sqrt(sum);
 }
 
-export default { render };
+export default { render, state: STATE };

@@ -9,8 +9,8 @@ from torch import Tensor
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.plots import ACCENT, BLUE, INK
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
-from vit_tutorial.widgets.looking import check_number, normalized, patch_count
+from vit_tutorial.widgets.base import Figure, unpack_picture
+from vit_tutorial.widgets.looking import check_number, normalized, pack_fitting, patch_count
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
@@ -51,8 +51,8 @@ class EncoderWalk(Figure):
         token: int | None = None,
         stage: int = 0,
     ):
-        payload, pictures = page_vit(vit), pack_pictures(images, names)
-        vit.embed(images[:1].float())  # raises for pictures of another size
+        payload = page_vit(vit)
+        pictures = pack_fitting(payload["config"], images, names)
         rows, columns = vit.grid
         if token is None:
             token = vit.num_prefix + rows // 2 * columns + columns // 2

@@ -9,6 +9,8 @@ const HERE = document.currentScript?.src || document.baseURI;
 
 export function start(figures) {
   const all = [...document.querySelectorAll(".vt-live[data-figure]")];
+  // Another link into a page that is open already: all is built anew.
+  addEventListener("hashchange", () => inFragment().has("figure") && location.reload());
   all.find(isAskedFor)?.scrollIntoView({ block: "center" });
   if (!("IntersectionObserver" in globalThis)) {
     all.forEach((element) => mount(element, figures));
@@ -60,7 +62,7 @@ async function begin(figure, element, el, state) {
   const link = (shared) => addressOf(name, number, shared);
   try {
     if (isAskedFor(element)) {
-      const linked = linkedState(state);
+      const linked = linkedState(state, figure.state);
       return await figure.render({ model: new Model(linked, link), el });
     }
   } catch (error) {
@@ -70,13 +72,15 @@ async function begin(figure, element, el, state) {
   return figure.render({ model: new Model(state, link), el });
 }
 
-// A figure's state in the page's address: the version of this form, the figure, the how-manieth of
-// its kind on the page, and the state as JSON.
+// A figure's state in the page's address: the version of this form, the figure, its index among the
+// figures of that kind on the page, and the state as JSON. They are in the fragment, which a browser
+// sends to no server: a drawing stays with those who have the link.
 const VERSION = "1";
 
 function addressOf(name, number, shared) {
-  const address = new URL(document.baseURI.split("#")[0]);
-  address.search = new URLSearchParams({
+  const address = new URL(document.baseURI);
+  address.search = "";
+  address.hash = new URLSearchParams({
     vt: VERSION,
     figure: name,
     number,
@@ -85,16 +89,26 @@ function addressOf(name, number, shared) {
   return address.href;
 }
 
+// What the page's address asks for. Older links have it in the query string, and still work.
+function asking() {
+  return inFragment().has("figure") ? inFragment() : new URLSearchParams(location.search);
+}
+
+function inFragment() {
+  return new URLSearchParams(location.hash.slice(1));
+}
+
 function isAskedFor(element) {
-  const asked = new URLSearchParams(location.search);
+  const asked = asking();
   const name = element.dataset.figure;
   const all = [...document.querySelectorAll(`[data-figure="${name}"]`)];
   return asked.get("figure") === name && asked.get("number") === String(all.indexOf(element));
 }
 
-// What the address asks of a figure, put into its state.
-function linkedState(state) {
-  const asked = new URLSearchParams(location.search);
+// What the address asks of a figure, put into its state. `settable` names all that a link may set;
+// the model and the pictures are the page's own.
+function linkedState(state, settable) {
+  const asked = asking();
   if (asked.get("vt") !== VERSION) throw new Error(`it is of version ${asked.get("vt")}`);
   let changes;
   try {
@@ -105,6 +119,7 @@ function linkedState(state) {
   if (kind(changes) !== "object") throw new Error("its state is damaged");
   for (const [trait, value] of Object.entries(changes)) {
     if (!Object.hasOwn(state, trait)) throw new Error(`there is no “${trait}” here`);
+    if (!settable.includes(trait)) throw new Error(`a link may not set “${trait}”`);
     if (kind(value) !== kind(state[trait])) throw new Error(`“${trait}” is something else here`);
   }
   return { ...state, ...changes };

@@ -1,6 +1,7 @@
 """What figures whose model looks at a picture share: the picture, and what the page answers."""
 
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -12,7 +13,7 @@ from vit_tutorial.data import normalize
 from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.plots import INK
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import pack_pictures, unpack_picture
+from vit_tutorial.widgets.base import as_images, described, pack_pictures, unpack_picture
 from vit_tutorial.widgets.shuffle import shuffled
 
 
@@ -23,22 +24,35 @@ def pack_fitting(
 
     Raises ValueError for anything but uint8 (n, c, H, W) of the model's size.
     """
+    images = as_images(images)
     size = (config["channels"], *pair(config["image_size"]))
     shape = tuple(images.shape) if isinstance(images, Tensor) else None
     if shape is None or len(shape) != 4 or not len(images) or shape[1:] != size:
         raise ValueError(
             f"this model reads pictures of shape (n, {', '.join(map(str, size))}), n at least 1; "
-            f"got {repr(images) if shape is None else shape}"
+            f"got {described(images) if shape is None else shape}"
         )
     if names is None:
         names = [f"picture {i + 1}" for i in range(len(images))]
-    return pack_pictures(images, list(names))
+    return pack_pictures(images, names)
 
 
 def check_number(name: str, value: int, count: int) -> int:
-    if value not in range(count):
+    """Return a whole number from 0 to count - 1 as an int, NumPy's and PyTorch's as well.
+
+    Raises ValueError for any other, 1.0 included: it is no index.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if number not in range(count):
         raise ValueError(f"{name} is one of 0 to {count - 1}, got {value!r}")
-    return value
+    return number
+
+
+def check_numbers(name: str, values: Iterable[int], count: int) -> list[int]:
+    return [check_number(name, value, count) for value in values]
 
 
 def normalized(model: ViT | CNN, image: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import inspect
 from array import array
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -41,14 +41,28 @@ def page_model(model: ViT | CNN) -> dict:
     In a page, pictures are scaled to [0, 1], and normalised if `model.config` has the "mean" and
     "std" of the data. Dropout plays no part.
 
-    Raises ValueError for weights that are not finite.
+    Raises ValueError for weights that are not finite, and for class names or other facts in
+    `model.config` that a page cannot read.
     """
     tensors = {
         name: (tuple(tensor.shape), array("f", tensor.detach().cpu().float().numpy().tobytes()))
         for name, tensor in sorted(model.state_dict().items())
         if not name.endswith(COUNTER)
     }
-    return quantise(tensors, model.config)
+    names = checked_names(model.config.get("class_names"), model.config["num_classes"])
+    return quantise(tensors, model.config | ({"class_names": names} if names else {}))
+
+
+def checked_names(names: Sequence[str] | None, count: int) -> list[str] | None:
+    """Return the classes' names as strings, one for each class; None where there are none."""
+    if names is None:
+        return None
+    if isinstance(names, str) or not isinstance(names, Sequence) or len(names) != count:
+        found = f"{len(names)} of them" if isinstance(names, list | tuple) else f"{names!r:.80}"
+        raise ValueError(
+            f"class_names is a list with a name for each of {count} classes, got {found}"
+        )
+    return [str(name) for name in names]
 
 
 def unpack(payload: Mapping) -> ViT | CNN:

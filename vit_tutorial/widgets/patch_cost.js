@@ -294,4 +294,4 @@ function grouped(number) {
   return number.toLocaleString("en");
 }
 
-export default { render };
+export default { render, state: STATE };

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.plots import BLUE, INK
-from vit_tutorial.widgets.base import Figure, pack_picture, unpack_picture
+from vit_tutorial.widgets.base import Figure, as_image, pack_picture, unpack_picture
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
 DIM, HEADS = 768, 12  # of B/16
@@ -47,6 +47,10 @@ class PatchCost(Figure):
         sizes = {"image_size": self.image_size, "patch_size": self.patch_size}
         check_sizes(**sizes | {proposal["trait"].name: proposal["value"]})
         return proposal["value"]
+
+    @traitlets.validate("picture")
+    def _is_a_picture(self, proposal):
+        return self.checked(proposal)
 
     @property
     def tokens(self) -> int:
@@ -120,6 +124,7 @@ def times(ratio: float) -> str:
 
 def small(image: Tensor) -> dict:
     """Pack every k-th pixel of a square picture, so that at most 64 to a side travel."""
+    image = as_image(image)
     pack_picture(image)  # what is no picture is refused there
     height, width = image.shape[1:]
     if height != width or not height:

@@ -22,6 +22,7 @@ const ROUNDING = 1e-4; // logits that differ by less differ by what float32 roun
 
 function render({ model, el }) {
   const card = new Card(el, "Does order matter?");
+  card.rounded();
   card.root.classList.add("vt-order");
   const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
   let vits, pictures, names, n, columns, parts, order, inOrder, surprises;
@@ -272,4 +273,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default { render, state: STATE };

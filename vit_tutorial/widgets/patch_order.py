@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vit_tutorial.patches import patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
+from vit_tutorial.widgets.base import Figure, as_images, pack_pictures, unpack_picture
 from vit_tutorial.widgets.looking import best_answer, check_number, predict
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.shuffle import SEEDS, shuffled
@@ -69,6 +69,7 @@ class PatchOrder(Figure):
                     f"{other['config'][name]}"
                 )
         expected = (one["config"]["channels"], *with_positions.image_size)
+        images = as_images(images)
         if not isinstance(images, Tensor) or tuple(images.shape[1:]) != expected:
             found = tuple(images.shape) if isinstance(images, Tensor) else repr(images)
             raise ValueError(

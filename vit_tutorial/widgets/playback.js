@@ -317,4 +317,4 @@ function sign(number) {
   return `${Number(text) === 0 ? "" : number < 0 ? "−" : "+"}${text}`;
 }
 
-export default { render };
+export default { render, state: STATE };

@@ -22,6 +22,7 @@ import { classNames, probabilities, unpackPictures } from "./looking.js";
 import { strongest } from "./maps.js";
 import {
   OWN,
+  SEEDS,
   STATE,
   UNTOUCHED,
   interventions,
@@ -35,6 +36,7 @@ const LARGEST_IN_LINK = 4096; // bytes of a picture of one's own: more makes no 
 
 function render({ model, el }) {
   const card = new Card(el, "What would you need to see to know it is a sneaker?");
+  card.rounded();
   card.root.classList.add("vt-playground");
   const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
   let vit, pictures, names, patches, small, parts;
@@ -180,7 +182,7 @@ function render({ model, el }) {
       if (meaning) button.title = `drop ${label}${meaning}`;
       return button;
     };
-    const shuffle = () => change({ seed: model.get("seed") + 1 });
+    const shuffle = () => change({ seed: (model.get("seed") % (SEEDS - 1)) + 1 }); // never 0, in order
     if (small) {
       card.button("shuffle", shuffle);
       last();
@@ -483,7 +485,7 @@ function render({ model, el }) {
     );
     card.tabulate(
       `Probabilities of the classes, in percent: ${whatChanged.join(", ") || "nothing changed"}`,
-      ["class", "at first", "now", ...stages.map((_, i) => `after ${i} layers`)],
+      ["class", "at first", "now", ...stages.map((_, i) => `after ${i} ${i === 1 ? "layer" : "layers"}`)],
       () =>
         names.map((name, i) => [
           name,
@@ -540,4 +542,4 @@ function layerAnswers(names, stages, answer) {
   return element("ol", { class: "vt-layers", start: 0 }, ...stages.map(line));
 }
 
-export default { render };
+export default { render, state: STATE };

@@ -14,6 +14,7 @@ from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure, unpack_picture
 from vit_tutorial.widgets.looking import (
     check_number,
+    check_numbers,
     class_name,
     hatching,
     pack_fitting,
@@ -22,7 +23,7 @@ from vit_tutorial.widgets.looking import (
 )
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.shuffle import SEEDS, shuffled
-from vit_tutorial.widgets.still import drawing, panel, picture_pixels
+from vit_tutorial.widgets.still import drawing, panel, picture_pixels, written
 
 OWN = -1  # the picture that is the reader's own, drawn or brought
 
@@ -97,7 +98,7 @@ class Playground(Figure):
                     f"expected a label for each picture, got {len(labels)} for {len(pictures)}"
                 )
             for packed, label in zip(pictures, labels, strict=True):
-                packed["label"] = check_number("a label", int(label), config["num_classes"])
+                packed["label"] = check_number("a label", label, config["num_classes"])
         super().__init__(
             vit=payload,
             pictures=pictures,
@@ -107,7 +108,7 @@ class Playground(Figure):
             seed=seed,
             positions=positions,
             temperature=temperature,
-            heads_off=[list(each) for each in heads_off],
+            heads_off=list(heads_off),
             query=query,
             challenge=challenge,
         )
@@ -136,22 +137,21 @@ class Playground(Figure):
 
     @traitlets.validate("dropped")
     def _are_patches(self, proposal):
-        dropped = proposal["value"]
-        for patch in dropped:
-            check_number("each of dropped", patch, patch_count(self.vit["config"]))
+        count = patch_count(self.vit["config"])
+        dropped = check_numbers("each of dropped", proposal["value"], count)
         if len(set(dropped)) < len(dropped):
             raise ValueError(f"dropped names a patch once, got {dropped}")
         return dropped
 
     @traitlets.validate("heads_off")
     def _are_heads(self, proposal):
-        config = self.vit["config"]
+        config, pairs = self.vit["config"], []
         for each in proposal["value"]:
             if not isinstance(each, Sequence) or len(each) != 2:
                 raise ValueError(f"heads_off holds (layer, head), got {each!r}")
-            check_number("a layer of heads_off", each[0], config["depth"])
-            check_number("a head of heads_off", each[1], config["heads"])
-        return [list(each) for each in proposal["value"]]
+            layer = check_number("a layer of heads_off", each[0], config["depth"])
+            pairs.append([layer, check_number("a head of heads_off", each[1], config["heads"])])
+        return pairs
 
     @traitlets.validate("temperature")
     def _is_positive(self, proposal):
@@ -208,7 +208,7 @@ def bars(config: Mapping, shares: Tensor, x: int) -> str:
     for line, index in enumerate(listed):
         whole, y = round(100 * shares[index].item()), 34 + 20 * line
         colour = BLUE if index == best else INK
-        label = class_name(config, index).replace("&", "&amp;").replace("<", "&lt;")
+        label = written(class_name(config, index))
         parts.append(
             f'<text x="{x}" y="{y}" font-family="sans-serif" font-size="12" fill="{INK}">{label}'
             f'</text><rect x="{x + 84}" y="{y - 9}" width="{0.8 * whole:.1f}" height="9" '

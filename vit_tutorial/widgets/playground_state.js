@@ -16,6 +16,7 @@ export const STATE = [
   "query",
   "challenge",
 ];
+export const SEEDS = 2 ** 31;
 export const OWN = -1; // the `picture` that is the reader's own
 export const UNTOUCHED = {
   dropped: [],
@@ -32,7 +33,7 @@ export function readState(model, vit, count) {
   const patches = vit.grid[0] * vit.grid[1];
   if (state.picture !== OWN) within("picture", state.picture, count);
   within("query", state.query, vit.numPrefix + patches);
-  within("seed", state.seed, 2 ** 31);
+  within("seed", state.seed, SEEDS);
   for (const patch of state.dropped) within("dropped", patch, patches);
   if (new Set(state.dropped).size < state.dropped.length) {
     throw new RangeError(`dropped names a patch once, got ${state.dropped}`);

@@ -10,6 +10,7 @@ const [PIXEL, GAP] = [8, 8]; // of the overview's canvas: a place of a map, and 
 
 function render({ model, el }) {
   const card = new Card(el, "Does it know that the picture is flat?");
+  card.rounded();
   const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
   let vit, n, columns, alike, parts, surprises;
   let hovered = null; // the position under the pointer, for a look at its map
@@ -316,4 +317,4 @@ function sign(number) {
   return `${Number(text) === 0 ? "" : number < 0 ? "−" : "+"}${text}`;
 }
 
-export default { render };
+export default { render, state: STATE };

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure
+from vit_tutorial.widgets.base import Figure, check_model
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.still import drawing, panel, signed_pixels
 
@@ -45,13 +45,14 @@ class PositionSimilarity(Figure):
         super().__init__(vit=payload, position=position)
 
     @traitlets.validate("vit")
-    def _has_positions(self, proposal):
+    def _fits_the_rest(self, proposal):
+        check_model("vit", proposal["value"])
         if proposal["value"]["config"]["position"] == "none":
             raise ValueError(
                 'this ViT has position="none": there are no positions to compare; "learned", '
                 '"learned_2d" and "sincos_2d" have some'
             )
-        return proposal["value"]
+        return self.checked(proposal)
 
     @traitlets.validate("position")
     def _fits(self, proposal):

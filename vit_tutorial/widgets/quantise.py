@@ -26,13 +26,13 @@ def quantise(tensors: Tensors, config: Mapping) -> dict:
             float32, and each of its numbers becomes a whole one from -127 to 127. A convolution's
             row is a whole filter, (c, 3, 3). A tensor of a single row (a bias, say) stays float32:
             there is little of it.
-        config: what JSON can hold; it goes along.
+        config: what JSON can hold, and NumPy's numbers; it goes along.
 
     Returns:
         {"config", "tensors": name -> shape, "data": base64 of first every float32, then the bytes}.
 
     The same weights give the same text on every machine. Raises ValueError for a number that is
-    not finite.
+    not finite, and for a config that JSON cannot hold.
     """
     floats, integers = array("f"), array("b")
     for name, (shape, numbers) in tensors.items():
@@ -51,10 +51,20 @@ def quantise(tensors: Tensors, config: Mapping) -> dict:
     if sys.byteorder == "big":
         floats.byteswap()
     return {
-        "config": json.loads(json.dumps(config)),  # a tuple is a list there
+        "config": {key: plain(key, value) for key, value in config.items()},
         "tensors": {name: list(shape) for name, (shape, _) in tensors.items()},
         "data": b64encode(floats.tobytes() + integers.tobytes()).decode(),
     }
+
+
+def plain(key: str, value: object) -> object:
+    """Return a value as JSON gives it back: a tuple is a list there, NumPy's 28 a plain 28."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False, default=lambda each: each.tolist()))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"no page can read {key} = {value!r:.80} of the model's config: {error}"
+        ) from None
 
 
 def row_length(shape: Sequence[int]) -> int:

@@ -13,6 +13,7 @@ const SEEDS = 1000;
 
 function render({ model, el }) {
   const card = new Card(el, "Who minds a shift?");
+  card.rounded();
   const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
   let pairs, pictures, names, parts, known, surprises, surprised;
 
@@ -303,4 +304,4 @@ function gridOver([rows, columns]) {
   return lines;
 }
 
-export default { render };
+export default { render, state: STATE };

@@ -10,7 +10,7 @@ from vit_tutorial import augment
 from vit_tutorial.cnn import CNN
 from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, pack_pictures, unpack_picture
+from vit_tutorial.widgets.base import Figure, as_images, pack_pictures, unpack_picture
 from vit_tutorial.widgets.looking import best_answer, normalized
 from vit_tutorial.widgets.packing import page_cnn, page_vit, unpack
 from vit_tutorial.widgets.shuffle import shuffled
@@ -79,7 +79,7 @@ class Shift(Figure):
             )
         packed = [pack(model) for both in models.values() for pack, model in zip(
             (page_vit, page_cnn), both, strict=True)]  # fmt: skip
-        pictures = pack_pictures(images, names)
+        pictures = pack_pictures(as_images(images), names)
         check_models(packed, pictures)
         state = {"picture": picture, "right": right, "down": down, "seed": seed, "size": size}
         for name, value in state.items():

@@ -4,8 +4,10 @@ matplotlib's PNGs differ from version to version, and a notebook's stored text i
 letter. So these are written by hand, the pixels in them as uncompressed bitmaps.
 """
 
+import re
 import struct
 from base64 import b64encode
+from xml.sax.saxutils import escape
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,8 +15,19 @@ from torch import Tensor
 
 from vit_tutorial.plots import ACCENT, ATTENTION, INK, SIGNED
 
+UNSPEAKABLE = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not in XML
 LEVELS = 32  # of attention's colours: a rounding error on another CPU then changes none
 SIGNED_LEVELS = 16  # the same for signed values, on either side of zero
+
+
+def speakable(text: str) -> str:
+    """Put a mark in place of characters that no document may hold, such as NUL."""
+    return UNSPEAKABLE.sub("\ufffd", str(text))
+
+
+def written(text: str) -> str:
+    """Write any text into an SVG, so that it stays text."""
+    return escape(speakable(text))
 
 
 def bitmap(rgb: np.ndarray) -> str:
@@ -55,7 +68,8 @@ def panel(
     x, side: pixels. grid: (rows, columns) of the patches. selected: a patch, row by row.
     """
     parts = [
-        f'<text x="{x}" y="14" font-family="sans-serif" font-size="12" fill="{INK}">{title}</text>',
+        f'<text x="{x}" y="14" font-family="sans-serif" font-size="12" fill="{INK}">'
+        f"{written(title)}</text>",
         f'<image x="{x}" y="22" width="{side}" height="{side}" preserveAspectRatio="none" '
         f'style="image-rendering:pixelated" href="{bitmap(rgb)}"/>',
     ]

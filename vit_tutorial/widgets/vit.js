@@ -104,7 +104,12 @@ export class ViT {
       });
       return;
     }
-    // One half for the column, one for the row; the class token stands nowhere.
+    if (position !== "learned_2d" && position !== "sincos_2d") {
+      throw new RangeError(
+        `this page adds positions of the kinds none, learned, learned_2d and sincos_2d, got ${position}`,
+      );
+    }
+    // One half for the column, one for the row; the class token has no position.
     const [rows, columns] =
       position === "learned_2d"
         ? [this.weights.pos_rows, this.weights.pos_columns]

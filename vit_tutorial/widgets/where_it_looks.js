@@ -20,6 +20,7 @@ const STATE = ["picture", "layer", "head", "query", "dropped", "heads_off"];
 
 function render({ model, el }) {
   const card = new Card(el, "Where does it look?");
+  card.rounded();
   card.root.classList.add("vt-where");
   const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
   let vit, pictures, classes, prefix, count, parts;
@@ -486,4 +487,4 @@ function inPixels(number) {
   return number >= 0 ? `${number.toFixed(1)} px far` : "–";
 }
 
-export default { render };
+export default { render, state: STATE };

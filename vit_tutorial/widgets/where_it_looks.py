@@ -12,6 +12,7 @@ from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure, unpack_picture
 from vit_tutorial.widgets.looking import (
     check_number,
+    check_numbers,
     class_name,
     hatching,
     look,
@@ -91,10 +92,9 @@ class WhereItLooks(Figure):
 
     @traitlets.validate("dropped")
     def _are_patches(self, proposal):
-        config, dropped = self.vit["config"], proposal["value"]
+        config = self.vit["config"]
         count = patch_count(config)
-        for place in dropped:
-            check_number("a dropped patch", place, count)
+        dropped = check_numbers("a dropped patch", proposal["value"], count)
         if len(set(dropped)) < len(dropped):
             raise ValueError(f"each dropped patch is named once, got {dropped}")
         if len(dropped) == count and config["pool"] != "cls":
@@ -103,13 +103,12 @@ class WhereItLooks(Figure):
 
     @traitlets.validate("heads_off")
     def _are_heads(self, proposal):
-        config, pairs = self.vit["config"], proposal["value"]
-        for each in pairs:
+        config, pairs = self.vit["config"], []
+        for each in proposal["value"]:
             if not isinstance(each, Sequence) or len(each) != 2:
                 raise ValueError(f"a head that is off is named (layer, head), got {each!r}")
-            check_number("the layer of a head that is off", each[0], config["depth"])
-            check_number("a head that is off", each[1], config["heads"])
-        pairs = [list(each) for each in pairs]
+            layer = check_number("the layer of a head that is off", each[0], config["depth"])
+            pairs.append([layer, check_number("a head that is off", each[1], config["heads"])])
         return [each for i, each in enumerate(pairs) if each not in pairs[:i]]
 
     def still(self) -> tuple[str, str]:
