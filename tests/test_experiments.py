@@ -1,13 +1,18 @@
 """The experiments: what each arm changes, sets that were interrupted, what is made of the logs."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections import defaultdict
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -221,6 +226,109 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(in_this_process, tmp_pat
     assert sorted(line[:6] for line in err.splitlines()) == ["bad-0:", "bad-1:"]
     assert "no longer a number" in err
     assert is_finished(tmp_path / "other-1")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried to"), "CUDA out of memory."),
+        (KeyError("w"), "KeyError: 'w'"),
+        (RuntimeError(), "RuntimeError: "),
+        (OSError("cannot write a/checkpoint.pt: full"), "cannot write a/checkpoint.pt: full"),
+        (BrokenProcessPool(), "not finished, for a worker was killed from outside"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_ends_a_run_is_a_line_and_the_summary_comes(
+    error, line, in_this_process, tmp_path, capsys, monkeypatch
+):
+    def fail(arm, seed, *_):
+        if arm == "fine":
+            raise error
+        return "done"
+
+    monkeypatch.setattr(experiments, "run_arm", fail)
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main(["class_token", "--seeds", "2", "--out", str(tmp_path)])
+    assert re.search(r"2 of 4 runs failed: fine-0, fine-1$", stopped.value.code)
+    out, err = capsys.readouterr()
+    assert out == "done\ndone\n"
+    first, second = sorted(err.splitlines())
+    assert first.startswith("fine-0: ")
+    assert second.startswith("fine-1: ")
+    assert line in first
+
+
+def experiment(folder, *more) -> list[str]:
+    words = f"class_token --size quick --seeds 2 --jobs 1 --out {folder}".split()
+    return [sys.executable, "-m", "vit_tutorial.experiments", *words, *more]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_at_once(number, tmp_path):
+    """As a terminal does it, Ctrl-C reaches every process; a SIGTERM the command alone."""
+    process = subprocess.Popen(
+        experiment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert "baseline-0: test accuracy" in process.stdout.readline()
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        out, said = process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 128 + number
+    assert out == ""
+    how = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[number]
+    assert said == (
+        f"python -m vit_tutorial.experiments: stopped by {how}; 1 of 4 runs finished. "
+        "The same command goes on where it stopped\n"
+    )
+    assert not (tmp_path / "mean-1").exists()  # nothing that waited has begun
+    assert is_finished(tmp_path / "baseline-0")
+
+
+def test_a_worker_that_is_killed_fails_its_runs_and_the_summary_comes(tmp_path):
+    process = subprocess.Popen(
+        experiment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert "baseline-0: test accuracy" in process.stdout.readline()
+        children = f"/proc/{process.pid}/task/{process.pid}/children"
+        for child in Path(children).read_text().split():
+            words = Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"spawn_main" in words:
+                os.kill(int(child), signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 1
+    *failed, summary = said.splitlines()
+    assert sorted(line.split(":")[0] for line in failed) == ["baseline-1", "mean-0", "mean-1"]
+    assert all("a worker was killed from outside" in line for line in failed)
+    assert summary.endswith("3 of 4 runs failed: baseline-1, mean-0, mean-1")
+
+
+def test_a_full_disk_fails_each_run_in_a_line(tmp_path):
+    command = ["bash", "-c", 'ulimit -f 20; exec "$@"', "bash", *experiment(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    *failed, summary = done.stderr.splitlines()
+    assert len(failed) == 4
+    for line in failed:
+        name = line.split(":")[0]
+        path = tmp_path / name / "checkpoint.pt"
+        assert line.startswith(f"{name}: cannot write {path}: File too large. What ")
+        assert not list((tmp_path / name).iterdir())
+    assert summary.endswith("4 of 4 runs failed: baseline-0, baseline-1, mean-0, mean-1")
 
 
 def test_all_arms_come_with_one_seed_before_the_next(in_this_process, tmp_path, monkeypatch):

@@ -18,11 +18,12 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from threading import Thread
+from threading import RLock, Thread
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from vit_tutorial.augment import shift
 from vit_tutorial.data import DATASETS
@@ -156,8 +157,8 @@ def record_progress(path: Path, epoch: int, vit: ViT) -> None:
     write_log(path, [*before, {"event": "progress", "epoch": epoch, "similarity": similarity}])
 
 
-def end_with_the_command() -> None:
-    """Let a worker not outlive a command that is killed: the next would write where it writes."""
+def begin_a_worker() -> None:
+    """Have a worker end when its command ends, even if that is killed."""
 
     def wait() -> None:
         parent_process().join()
@@ -166,6 +167,9 @@ def end_with_the_command() -> None:
     Thread(target=wait, daemon=True).start()
     # A Ctrl-C reaches every process; the command ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Progress bars share a semaphore among processes, unless they are given a
+    # lock. It would be left over when the worker is ended.
+    tqdm.set_lock(RLock())
 
 
 @contextlib.contextmanager
@@ -265,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs = [(arm, seed) for seed in range(given.seeds) for arm in arms]
     command = f"python -m vit_tutorial.experiments {' '.join(given.name)} --size {given.size}"
     failed, finished = [], 0
-    workers = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=end_with_the_command)
+    workers = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=begin_a_worker)
     try:
         with sigterm_like_ctrl_c(), end_at_once(workers) as pool:
             futures = {}
