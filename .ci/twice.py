@@ -51,6 +51,7 @@ def call(kernel, function) -> None:
 def pytest_runtest_call(item):
     if not isinstance(item, IPyNbCell) or not item.parent.kernel.is_alive():
         return (yield)
+    item.output_timeout = 60  # seconds, where nbval gives a busy machine 5
     call(item.parent.kernel, remember)
     start = time.monotonic()
     result = yield
