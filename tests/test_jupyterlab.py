@@ -9,7 +9,9 @@ import time
 
 import nbformat
 import pytest
+from figure_page import said, soon
 from notebooks import METADATA, ROOT
+from playwright.sync_api import expect
 
 FIGURE = """
 import torch
@@ -99,7 +101,7 @@ def test_a_figure_in_jupyterlab_and_its_kernel_hear_each_other(lab, browser):
     card = cells.first.locator(".vt-card")
     card.wait_for()
     card.get_by_role("gridcell", name="patch 9, row 2, column 2").first.click()
-    assert card.locator(".vt-outcome").inner_text().startswith("Patch 9 takes")
+    assert said(card).startswith("Patch 9 takes")
     cells.nth(1).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     cells.nth(1).get_by_text("the kernel has query 9").wait_for()  # token 0 is the class token
@@ -107,6 +109,22 @@ def test_a_figure_in_jupyterlab_and_its_kernel_hear_each_other(lab, browser):
     cells.nth(2).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     card.get_by_text("Patch 3 takes").wait_for()
+
+    # The keys are the figure's: JupyterLab would go to another cell, insert one, cut one.
+    slider = card.get_by_label("temperature")
+    slider.focus()
+    count = cells.count()
+    for key in ("ArrowRight", "ArrowDown", "b", "x", "Shift+M"):
+        page.keyboard.press(key)
+    assert soon(slider.get_attribute, "aria-valuetext") == "1"  # one to the right, one down
+    slider.press("ArrowRight")
+    assert soon(slider.get_attribute, "aria-valuetext") == "1.19"
+    card.get_by_role("gridcell", name="patch 3, row 1").first.focus()
+    for key in ("ArrowRight", "b", "x"):
+        page.keyboard.press(key)
+    assert said(card).startswith("Patch 4 takes")
+    expect(cells).to_have_count(count)
+    expect(slider).to_be_visible()
     outside = [url for url in asked if not url.startswith((lab, "data:", "blob:"))]
     assert outside == []
     page.close()
