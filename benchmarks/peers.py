@@ -254,12 +254,12 @@ def table(records: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def surroundings(device: str) -> dict:
+def surroundings(device: str, script: str = "peers.py") -> dict:
     """Where, with what and by which command this was measured."""
     cpuinfo = Path("/proc/cpuinfo")
     named = re.search(r"model name\s*:\s*(.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
     return {
-        "command": " ".join(["python benchmarks/peers.py", *sys.argv[1:]]),
+        "command": " ".join([f"python benchmarks/{script}", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
         "processor": named[1] if named else platform.processor(),
         "cores": os.cpu_count(),

@@ -1,11 +1,13 @@
 """The benchmark's own machinery, at a size where a step takes milliseconds; no time is judged."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -180,3 +182,54 @@ def test_the_limits_of_a_step_are_set_below_each_other(training):
     # 107 steps in the second that training took, and 0.25 s for the held-out pictures.
     assert row.split()[3:] == ["54784", "9.346", "100", "40.0%", "0.50%", "200"]
     assert other == f"{'batches of 64':34}failed: exit status 1"
+
+
+@pytest.fixture
+def attention(peers):
+    import attention
+
+    return attention
+
+
+def test_one_branch_of_attention_is_fused_and_the_other_is_not(attention, monkeypatch):
+    calls = {"fused": 0, "softmax": 0}
+
+    def count(name, function):
+        def counted(*args, **kwargs):
+            calls[name] += 1
+            return function(*args, **kwargs)
+
+        return counted
+
+    fused = count("fused", torch.nn.functional.scaled_dot_product_attention)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", fused)
+    monkeypatch.setattr(torch.nn.Softmax, "forward", count("softmax", torch.nn.Softmax.forward))
+    monkeypatch.setattr(attention, "AT_LEAST", 0)
+    record = attention.race(5, 16, 2, train=True, rounds=3, clock=itertools.count().__next__)
+    assert record["plain"] == record["fused"] == [1, 1, 1]
+    assert calls == {"fused": 5, "softmax": 5}  # to compare, to warm up, and three rounds
+
+
+def test_the_ratio_of_the_branches_is_taken_within_a_round(attention):
+    record = {"plain": [2.0, 9.0, 40.0], "fused": [1.0, 3.0, 10.0]}
+    assert attention.ratio(record) == 3.0
+    sizes = itertools.product(attention.TOKENS, attention.WIDTHS, attention.BATCHES, (False, True))
+    records = [
+        {"tokens": t, "width": w, "batch": b, "train": train}
+        | {"plain": [float(t + w + b)], "fused": [100.0]}
+        for t, w, b, train in sizes
+    ]
+    lines = attention.table(records).splitlines()
+    for width, tokens in itertools.product(attention.WIDTHS, attention.TOKENS):
+        (line,) = (line.split() for line in lines if line.split()[:2] == [str(width), str(tokens)])
+        expected = [f"{(tokens + width + batch) / 100:.2f}" for batch in attention.BATCHES]
+        assert line[2:] == 2 * expected
+
+
+def test_the_readme_quotes_the_recorded_ratios_of_attention():
+    folder = Path(__file__).parents[1] / "benchmarks"
+    written = (folder / "results" / "attention-cpu.txt").read_text("utf8").splitlines()[-1]
+    (count, total, median, low, high) = re.findall(r"[\d.]+\d|\d+", written)
+    text = " ".join((folder / "README.md").read_text("utf8").split())
+    assert f"in {count} of {total} sizes" in text
+    assert f"median ratio {median}, from {low} to {high}" in text

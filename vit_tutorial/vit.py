@@ -61,7 +61,7 @@ class Attention(nn.Module):
 
     Shapes: (b, n, D) -> (b, n, D), with attention weights of (b, h, n, n). The weights exist only
     while somebody listens to `attend` (see `record_attention`); otherwise PyTorch's fused kernel
-    computes the same output without ever holding them.
+    computes the same output without ever holding them, and mostly faster (benchmarks/attention.py).
     """
 
     def __init__(
