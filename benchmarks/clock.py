@@ -4,18 +4,18 @@
 
 Every round times each number of tokens once, in random order, on one thread.
 Chapter 1 reads the record, vit_tutorial/runs/clock.json, so make it on a
-machine that does nothing else: about a minute. It says how busy the machine
-was (the load average, of which this program is 1).
+machine that does nothing else: about a minute. It says how busy other
+programs kept the machine meanwhile, as a share of all cores.
 """
 
 import argparse
 import json
-import os
 import random
 import statistics
 import time
 from pathlib import Path
 
+import psutil
 import torch
 from peers import surroundings, write
 from tqdm import trange
@@ -37,21 +37,31 @@ def seconds(layer: Attention, n: int) -> float:
     return time.perf_counter() - began
 
 
+def busy_seconds() -> float:
+    """Return the seconds that all programs on all cores have computed."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0)
+    counted_twice = getattr(times, "guest", 0) + getattr(times, "guest_nice", 0)
+    return sum(times) - idle - counted_twice
+
+
 def measure(rounds: int) -> dict:
     """Return the record: where it was made, and each round's seconds."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     layer = Attention(**LAYER)
-    load_before = os.getloadavg()[0]
+    before = busy_seconds(), time.process_time(), time.perf_counter()
     times = {n: [] for n in TOKENS}
     for _ in trange(rounds, unit=" rounds"):
         for n in random.sample(TOKENS, len(TOKENS)):
             times[n].append(round(seconds(layer, n), 6))
+    after = busy_seconds(), time.process_time(), time.perf_counter()
+    busy, own, elapsed = (b - a for a, b in zip(before, after, strict=True))
     where = surroundings("cpu") | {"command": "python benchmarks/clock.py"}
     kept = ("command", "date", "processor", "threads", "python", "torch")
     return {
         **{name: where[name] for name in kept},
-        "load_average": [round(load_before, 2), round(os.getloadavg()[0], 2)],
+        "others_busy": round((busy - own) / elapsed / psutil.cpu_count(), 3),
         "layer": LAYER,
         "seconds": times,
     }
