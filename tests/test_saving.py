@@ -183,7 +183,7 @@ def test_a_model_that_its_config_would_not_build_is_not_saved(path):
 
 
 @pytest.mark.parametrize(
-    "fact", [torch.zeros(2), {1: "one"}, {"a", "b"}, np.float32(1), float("nan")]
+    "fact", [torch.zeros(2), {1: "one"}, {"a"}, np.float32(1), float("nan")]
 )
 def test_a_fact_that_json_cannot_hold_is_not_saved(fact, path):
     vit = ViT(**SQUARE)
@@ -600,7 +600,7 @@ def test_weights_that_are_parts_of_one_tensor_can_be_saved(path):
         ({"std": float("-inf")}, r"config\['std'\] is -inf"),
         ({"names": {1: "one"}}, r"config\['names'\] has the key 1"),
         ({"names": {"tuple": [1]}}, r"config\['names'\].*only key 'tuple'"),
-        ({"names": {"a", "b"}}, r"config\['names'\] is a set"),
+        ({"names": {"a"}}, r"config\['names'\] is a set"),
         ({"size": np.float32(1)}, r"config\['size'\] is a float32"),
         ({1: "one"}, r"config has the key 1"),
     ],
