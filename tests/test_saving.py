@@ -182,9 +182,7 @@ def test_a_model_that_its_config_would_not_build_is_not_saved(path):
     assert not list(path.parent.iterdir())
 
 
-@pytest.mark.parametrize(
-    "fact", [torch.zeros(2), {1: "one"}, {"a"}, np.float32(1), float("nan")]
-)
+@pytest.mark.parametrize("fact", [torch.zeros(2), {1: "one"}, {"a"}, np.float32(1), float("nan")])
 def test_a_fact_that_json_cannot_hold_is_not_saved(fact, path):
     vit = ViT(**SQUARE)
     vit.config["fact"] = fact
