@@ -15,8 +15,9 @@ import numpy as np
 from scipy.stats import chi2, norm, qmc
 from scipy.stats import t as student
 
-# In percentage points of accuracy, written down before the runs: a smaller
-# difference between two recipes is of no interest to this book.
+# In percentage points of accuracy: a smaller difference between two recipes is
+# of no interest to this book. It was written down after the book's first runs,
+# as the chapters say, and before all later ones.
 MARGIN = 1.0
 
 
@@ -24,7 +25,7 @@ MARGIN = 1.0
 class Comparison:
     """The difference one - other between the means of two arms.
 
-    low and high are the ends of its interval. The verdict is of `one`:
+    low and high are the ends of its interval. The verdict is about `one`:
 
     - "equivalent": the interval lies within ±margin, even if it excludes 0;
     - "better" or "worse": it excludes 0 and is not equivalent;
@@ -72,18 +73,19 @@ def compare(
     """Compare the arms of one experiment, with intervals that hold jointly.
 
     Args:
-        arms: {name: one value per seed}, all arms of the experiment, also
-            those that are not compared: each adds to what is known of the
+        arms: {name: one value per seed}, all arms of the experiment, including
+            those that are not compared: each one adds to the estimate of the
             spread between seeds.
         against: the baseline that every other arm is compared with; or the
             pairs to compare, (one, other); or None for every pair.
         margin: below it a difference is of no interest, in the values' unit;
             None: no difference is too small to matter.
-        confidence: with which all the intervals hold at once.
+        confidence: the probability that all the intervals hold at once.
 
-    Returns a Comparison for each pair. The values of an arm are taken as
-    independent and normal, of one variance in all arms. Against a baseline
-    the intervals are Dunnett's (1955), for every pair they are Tukey's.
+    Returns a Comparison for each pair. The values of an arm are assumed to be
+    independent and normal, with the same variance in all arms. Against a
+    baseline the intervals are Dunnett's (1955); for every pair they are
+    Tukey's.
     Raises ValueError for unknown names, values that are not finite, fewer
     than two values in an arm, or nothing to compare.
     """
@@ -138,14 +140,15 @@ def compare_over_images(
 ) -> list[Comparison]:
     """Compare what one model scores on the same images, image by image.
 
-    The intervals say what other images of the kind would show, for this model
-    alone: they hold nothing of what another seed would give.
+    The intervals say what other images of this kind would show, for this model
+    alone: they say nothing about the model of another seed.
 
     Args:
         values: {name: one value per image}, all in the order of the images.
         pairs: what to compare, (one, other).
         margin: below it a difference is of no interest, in the values' unit.
-        confidence: with which all the intervals hold at once, or more.
+        confidence: the probability, at least, that all the intervals hold at
+            once.
 
     Returns a Comparison for each pair: Student's interval of the differences,
     corrected for the number of pairs (Bonferroni).
@@ -206,8 +209,8 @@ def critical_value(
     rather than at random. For one pair it is Student's t.
 
     Args:
-        counts: seeds of each arm.
-        pairs: numbers of the arms that are compared.
+        counts: the number of seeds of each arm.
+        pairs: which arms are compared, by their indices in `counts`.
     """
     freedom = degrees_of_freedom(counts)
     even = qmc.Sobol(len(counts) + 1, rng=0).random(2**16)
