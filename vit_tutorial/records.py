@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-# The logs that the chapters plot. In another-cpu are some of the runs again,
-# from a second kind of CPU.
+# The logs that the chapters plot. The folder another-cpu in it holds some of
+# the runs again, from a second kind of CPU.
 RUNS = Path(__file__).parent / "runs"
 
 CHECKPOINT = "checkpoint.pt"
-PREVIOUS = "checkpoint.previous.pt"  # an epoch older, should that be damaged
+PREVIOUS = "checkpoint.previous.pt"  # an epoch older, in case that is damaged
 
 
 def make_folder(out: Path) -> None:
@@ -68,7 +68,8 @@ def lock_folder(out: Path) -> Iterator[None]:
 def prepare_folder(out: Path, resume: bool) -> dict | None:
     """Make a run's folder and read the checkpoint to resume from.
 
-    Returns None where a run begins: there is neither a log nor a checkpoint.
+    Returns None where a run begins, that is, where there is neither a log nor a
+    checkpoint.
 
     Raises FileExistsError for a folder that holds a run which is not to be
     resumed, or that has lost its checkpoint; ValueError for a checkpoint that
@@ -106,10 +107,10 @@ def prepare_folder(out: Path, resume: bool) -> dict | None:
 
 
 def read_checkpoint(path: Path) -> dict:
-    """Read a checkpoint, or raise ValueError if one bit of it has changed.
+    """Read a checkpoint, or raise ValueError if a single bit of it has changed.
 
-    One that was written before there were checksums ends with two zeros, the
-    length of a comment that it does not have. It is read without a checksum.
+    A checkpoint from before there were checksums ends with two zero bytes, the
+    length of its empty comment. It is read without a checksum.
     """
     content = path.read_bytes()
     try:
@@ -132,14 +133,14 @@ def write_checkpoint(out: Path, checkpoint: dict) -> None:
     """Write a checkpoint; the one before it stays as `checkpoint.previous.pt`."""
     file = io.BytesIO()  # PyTorch's own writer hides why a disk refuses
     torch.save(checkpoint, file)
-    # A zip archive, as which PyTorch writes it, ends with the length of a
-    # comment and the comment, which readers pass over: "sha256:" and the sum.
+    # PyTorch writes a zip archive, which ends with the length of a comment and
+    # the comment. Readers ignore it; ours is "sha256:" and the checksum.
     content = file.getvalue()[:-2] + (71).to_bytes(2, "little")
     write_whole(out / CHECKPOINT, with_checksum(content), keep=out / PREVIOUS)
 
 
 def with_checksum(content: bytes) -> bytes:
-    """Append "sha256:" and the checksum of all that comes before it."""
+    """Append "sha256:" and the checksum of everything before the sum."""
     content += b"sha256:"
     return content + hashlib.sha256(content).hexdigest().encode()
 
@@ -151,7 +152,7 @@ def write_log(path: Path, records: list[dict]) -> None:
 
 
 def write_whole(path: Path, content: bytes, keep: Path | None = None) -> None:
-    """Write a file beside `path`, which then takes its place: never half of it.
+    """Write a file beside `path` that then takes its place, so it is always whole.
 
     keep: the name that the file at `path`, if there is one, gets instead.
     """
@@ -222,7 +223,7 @@ def read_log(folder: str | os.PathLike) -> list[dict]:
 
 
 def is_finished(folder: str | os.PathLike) -> bool:
-    """Return whether the folder holds a run that went on to its test."""
+    """Return whether the folder holds a run that has reached its test."""
     if not Path(folder, "log.jsonl").exists():
         return False
     records = read_log(folder)
@@ -268,7 +269,7 @@ def images_shown(run: list[dict]) -> list[int]:
     """Return how many images the run had been shown after each epoch."""
     recipe, training = run[0]["recipe"], run[0]["pictures"]["training"]
     batch = recipe["batch_size"]
-    steps = recipe["repeats"] * training // batch  # the rest is left over
+    steps = recipe["repeats"] * training // batch  # a partial batch is left out
     return [steps * batch * epoch for epoch in column(run, "epoch")]
 
 
@@ -277,7 +278,7 @@ def slope(run: list[dict], last: int = 5) -> float:
 
     It is the slope of a straight line through the last epochs, in percentage
     points per 10,000 images shown, so that runs whose epochs differ in length
-    compare.
+    can be compared.
     """
     shown = np.array(images_shown(run)[-last:]) / 10_000
     accuracies = 100 * np.array(column(run, "validation_accuracy")[-last:])
