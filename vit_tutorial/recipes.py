@@ -115,7 +115,7 @@ class Recipe:
 
 
 FOR_A_GPU = {"epochs": 200, "batch_size": 512, "lr": 0.01, "matrix_lr": 0.02}
-# So long a run shows each image often, and so it changes them more.
+# A run this long shows each image often, so it changes them more.
 FOR_A_GPU |= {"shift": 2, "erase": 6}
 
 RECIPES = {
