@@ -1,4 +1,4 @@
-"""Look at what comes in: sizes, rates, grids and tensors, each kind in one place.
+"""Check inputs: sizes, rates, grids and tensors, each kind in one place.
 
 A function here returns what it was given as plain Python numbers, or raises an error that says
 what was given and what would work.
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGEST = 2**31 - 1  # of a size; PyTorch counts no further in every kernel
+LARGEST = 2**31 - 1  # of a size; some of PyTorch's kernels count no further
 
 
 def is_whole(value: object) -> bool:
@@ -97,7 +97,7 @@ def check_path(path: str | os.PathLike) -> Path:
 
 
 def check_tensor(tensor: Tensor, what: str) -> None:
-    """Raise TypeError unless `tensor` is one; `what` says what was wanted, in the plural."""
+    """Raise TypeError unless `tensor` is a tensor; `what` names the tensors, in the plural."""
     if not isinstance(tensor, Tensor):
         advice = "; torch.from_numpy makes one" if isinstance(tensor, np.ndarray) else ""
         raise TypeError(f"{what} come as a torch.Tensor, got a {type(tensor).__name__}{advice}")
@@ -152,7 +152,7 @@ def autocasts(tensor: Tensor) -> bool:
 
 
 def check_classes(classes: Tensor, images: int, count: int) -> Tensor:
-    """Return one class an image as int64; ValueError for anything but `images` of 0 to count - 1.
+    """Return one class per image as int64; ValueError unless they are `images` of 0 to count - 1.
 
     Args:
         classes: (images,), a tensor or a list of whole numbers.
