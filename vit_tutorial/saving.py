@@ -1,7 +1,8 @@
 """Save a model to one file, and load it again.
 
-The file is safetensors: numbers and text alone, so loading one runs no code of
-whoever wrote it. Its metadata say which model to build, and hold a checksum.
+The file is safetensors, which holds numbers and text alone, so loading it runs
+none of its author's code. Its metadata says which model to build, and holds a
+checksum.
 """
 
 import errno
@@ -38,9 +39,10 @@ def save_model(model: ViT | CNN, path: str | os.PathLike) -> None:
     points to is replaced. A file that is replaced passes on its permissions.
 
     Raises ValueError for anything but a ViT or our CNN, for weights that its
-    config would not build, that hold NaN or that are tied, and for a config of
-    more than strings, finite numbers, lists, tuples and dictionaries; OSError,
-    naming the path, for a read-only file, a folder, or a disk that is full.
+    config would not build, that hold NaN or that are tied, and for a config
+    that holds more than strings, finite numbers, lists, tuples and
+    dictionaries; OSError, naming the path, for a read-only file, a folder, or
+    a disk that is full.
     """
     kind = type(model).__name__
     if ARCHITECTURES.get(kind) is not type(model):
@@ -91,9 +93,9 @@ def load_model(path: str | os.PathLike) -> ViT | CNN:
     dtype it had.
 
     Raises ValueError, naming the file and the keys, for a file that is damaged,
-    was not written by `save_model` or does not fit itself; FileNotFoundError
-    where there is none, and another OSError for a folder or a pipe. A flipped
-    bit is noticed by the checksum, which the first files did not have yet.
+    was not written by `save_model` or contradicts itself; FileNotFoundError
+    where there is none, and another OSError for a folder or a pipe. The
+    checksum reveals a flipped bit; the very first files have none.
     """
     path = check_path(path)
     metadata, state = read_file(path)
@@ -147,7 +149,7 @@ def file_to_write(path: Path) -> Path:
 
 
 def check_is_file(target: Path, path: Path, name="model.safetensors") -> None:
-    """Raise OSError for a folder, and for a pipe, which would be waited for."""
+    """Raise OSError for a folder, and for a pipe, where a read would wait."""
     if target.is_dir():
         raise IsADirectoryError(
             f"{path} is a folder; give the path of a file, such as {path / name}"
@@ -186,8 +188,8 @@ def read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def build(architecture: str, arguments: object, state: dict[str, Tensor]) -> ViT | CNN:
     """Build a model without numbers, on the meta device, for these weights.
 
-    Takes neither time nor memory, whatever the arguments say. Raises ValueError
-    where they do not fit, by their names or their shapes.
+    This takes neither time nor memory, whatever the arguments say. Raises
+    ValueError where names or shapes do not fit.
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"its architecture is {architecture!r}, and load_model builds a {KNOWN}")
@@ -213,7 +215,7 @@ def build(architecture: str, arguments: object, state: dict[str, Tensor]) -> ViT
 
 
 def check_facts(facts: object, model: ViT | CNN) -> None:
-    """Raise ValueError for what is no dict, or would change an argument."""
+    """Raise ValueError for facts that are no dict or would change an argument."""
     if not isinstance(facts, dict):
         raise ValueError(f"its facts should be a dict, not {type(facts).__name__}")
     if twice := [name for name in facts if name in model.config]:
@@ -253,7 +255,7 @@ def short(tensor: Tensor) -> str:
 
 
 def check_not_tied(state: dict[str, Tensor]) -> None:
-    """Raise ValueError for one tensor under two names: two would be loaded."""
+    """Raise ValueError for one tensor with two names: it would load as two."""
     names = {}
     for name, tensor in state.items():
         one = names.setdefault((tensor.device, tensor.data_ptr()), name)
@@ -266,7 +268,7 @@ def check_not_tied(state: dict[str, Tensor]) -> None:
 
 def checksum(metadata: dict[str, str], state: dict[str, Tensor]) -> str:
     """Return the SHA-256 sum of all that a file says, in alphabetical order:
-    safetensors writes metadata in no fixed one."""
+    safetensors writes metadata in no fixed order."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(state.items()):
         what = [name, short(tensor), list(tensor.shape)]
