@@ -158,7 +158,7 @@ def record_progress(path: Path, epoch: int, vit: ViT) -> None:
 
 
 def begin_a_worker() -> None:
-    """Have a worker end when its command ends, even if that is killed."""
+    """Have a worker end when its command ends, even if the command is killed."""
 
     def wait() -> None:
         parent_process().join()
@@ -168,13 +168,13 @@ def begin_a_worker() -> None:
     # A Ctrl-C reaches every process; the command ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Progress bars share a semaphore among processes, unless they are given a
-    # lock. It would be left over when the worker is ended.
+    # lock. A worker that is ended would leave that semaphore behind.
     tqdm.set_lock(RLock())
 
 
 @contextlib.contextmanager
 def end_at_once(workers: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """Use a pool that an interrupt ends at once, with all that is waiting."""
+    """Use a pool that an interrupt ends at once, with all its waiting tasks."""
     with workers as pool:
         try:
             yield pool
