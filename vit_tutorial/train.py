@@ -7,7 +7,7 @@ processes, on N GPUs if there are as many.
 
 In DIR it keeps `log.jsonl` (a line for the run, for every epoch and for the
 test), `checkpoint.pt` (all that --resume needs, written anew after every
-epoch), `checkpoint.previous.pt` (the one before it, should that be damaged)
+epoch), `checkpoint.previous.pt` (the one before it, in case it is damaged)
 and, at the end, `model.safetensors`.
 """
 
@@ -335,13 +335,13 @@ def restore(
     optimizers: list[torch.optim.Optimizer],
     out: Path,
 ) -> None:
-    """Give a model and its optimizers what a checkpoint holds of them."""
+    """Load the states of a model and its optimizers from a checkpoint."""
     try:
         model.load_state_dict(checkpoint["best"]["model"])  # would it fit?
         model.load_state_dict(checkpoint["model"])
         for optimizer, state in zip(optimizers, checkpoint["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-    except Exception as error:  # whatever a crafted file has in store
+    except Exception as error:  # a crafted file may raise anything
         raise ValueError(
             f"the checkpoint in {out} does not fit its own recipe "
             f"({type(error).__name__}): remove {out} to begin anew"
@@ -349,7 +349,7 @@ def restore(
 
 
 def check_seed(seed: int) -> None:
-    """Raise ValueError for a seed that PyTorch could not take times 100,000."""
+    """Raise ValueError unless PyTorch takes 100,000 times this as a seed."""
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")
 
@@ -419,7 +419,7 @@ def draw_patches(vit: ViT, b: int, recipe: Recipe, done: float, random: torch.Ge
 
 
 def count_kept(vit: ViT, recipe: Recipe, done: float) -> int:
-    """Return how many patches are shown at a moment of the run."""
+    """Return how many patches each image shows at a moment of the run."""
     n = math.prod(vit.grid)
     return n - round(recipe.drop_patches * (1 - done) * n)
 
@@ -580,7 +580,7 @@ def describe_machine(device: torch.device, world: int) -> dict:
 
 @contextmanager
 def sigterm_like_ctrl_c() -> Iterator[None]:
-    """Let a SIGTERM raise KeyboardInterrupt, so that both end the same way."""
+    """Have SIGTERM raise KeyboardInterrupt, so that both end a run alike."""
 
     def interrupt(*_) -> None:
         raise KeyboardInterrupt("SIGTERM")
@@ -593,10 +593,10 @@ def sigterm_like_ctrl_c() -> Iterator[None]:
 
 
 def stop(line: str, interrupt: KeyboardInterrupt) -> None:
-    """End a command that was interrupted: one line, and a shell's status."""
+    """Print why a command was stopped, and exit with a shell's status."""
     by_ctrl_c = not interrupt.args
     if sys.stderr.isatty():
-        print(file=sys.stderr)  # the line that the progress bar is in
+        print(file=sys.stderr)  # leave the progress bar's line
     print(line.format(how="Ctrl-C" if by_ctrl_c else "SIGTERM"), file=sys.stderr)
     number = signal.SIGINT if by_ctrl_c else signal.SIGTERM
     sys.exit(128 + number)
