@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports Hugging Face's libraries
 
@@ -72,6 +73,17 @@ def pytest_configure(config):
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Let the programs that a test starts hear Ctrl-C, even where pytest does not.
+
+    A shell lets what it starts in the background ignore Ctrl-C, and that is inherited.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

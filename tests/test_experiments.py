@@ -264,6 +264,7 @@ def experiment(folder, *more) -> list[str]:
     return [sys.executable, "-m", "vit_tutorial.experiments", *words, *more]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_everything_at_once(number, tmp_path):
     """As a terminal does it, Ctrl-C reaches every process; a SIGTERM the command alone."""

@@ -90,8 +90,8 @@ def test_the_setup_cell_s_address_is_the_repository_of_the_configuration():
 
 def test_nbval_collects_every_code_cell_of_every_notebook():
     arguments = nbval_arguments()
-    two_at_a_time = {"-n2", "--dist=loadfile"}
-    assert {"--nbval", "--nbval-current-env", "tests", "book"} == set(arguments) - two_at_a_time
+    files_at_once = {"-n3", "--dist=loadfile"}
+    assert {"--nbval", "--nbval-current-env", "tests", "book"} == set(arguments) - files_at_once
     arguments.remove("tests")
     collected = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments, "--collect-only", "-q"],

@@ -898,6 +898,7 @@ def test_two_fresh_runs_in_one_folder_at_once_leave_one(tmp_path):
     assert is_finished(tmp_path)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_in_one_line_that_names_resume(number, tmp_path):
     with endless_run(tmp_path) as process:
