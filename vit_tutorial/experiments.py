@@ -289,8 +289,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 futures[future] = f"{arm}-{seed}"
             for future in as_completed(futures):
                 try:
-                    print(future.result(), flush=True)
-                    finished += 1
+                    line = future.result()
+                    finished += 1  # before anybody reads that it is
+                    print(line, flush=True)
                 except Exception as error:  # the others go on
                     line = f"{futures[future]}: {describe(error)}"
                     print(line, file=sys.stderr, flush=True)
