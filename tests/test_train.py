@@ -1168,6 +1168,8 @@ def test_a_seed_that_cannot_be_is_refused(seed, command, tmp_path):
 
 def test_the_largest_seed_trains(tmp_path):
     run(replace(TINY, epochs=1), tmp_path, seed=2**32 - 1)
+    start, *_, test = read_log(tmp_path)
+    assert (start["seed"], test["event"]) == (2**32 - 1, "test")
 
 
 def test_no_epochs_are_refused(command, tmp_path):
