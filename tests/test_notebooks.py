@@ -118,7 +118,8 @@ def test_the_cells_that_cannot_be_run_twice_are_found(tmp_path):
     notebooks.execute(notebook, tmp_path)
     nbformat.write(notebook, tmp_path / "chapter.ipynb")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "twice", "--nbval", "--nbval-current-env"],
+        # -rN: no summary. Where $CI is set, pytest's would name each failure whole a second time.
+        [sys.executable, "-m", "pytest", "-rN", "-p", "twice", "--nbval", "--nbval-current-env"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT / ".ci")},
         capture_output=True,
