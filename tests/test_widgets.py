@@ -49,7 +49,7 @@ from vit_tutorial.widgets import (
 )
 from vit_tutorial.widgets.base import FOUNDATIONS
 from vit_tutorial.widgets.bundle import figure_names, join, page_script, style_sheet, widget_script
-from vit_tutorial.widgets.looking import pack_fitting
+from vit_tutorial.widgets.page_model import pack_fitting
 from vit_tutorial.widgets.quantise import model_script
 
 SIZES = {"image_size": 28, "patch_size": 4, "num_classes": 10, "channels": 1}
@@ -387,9 +387,10 @@ def test_the_modules_are_modules_as_they_stand(browser):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/figures.css")
+        page.goto(f"http://127.0.0.1:{server.server_port}/page/figures.css")
         for name in figure_names():
-            kind = f"import('/{name}.js').then((module) => typeof module.default.render)"
+            path = bundle.modules()[name].relative_to(bundle.FOLDER)
+            kind = f"import('/{path}').then((module) => typeof module.default.render)"
             assert soon(page.evaluate, kind) == "function"
         page.close()
         server.shutdown()

@@ -1,4 +1,5 @@
-"""The Vision Transformer, taken apart: the code that the book reads line by line."""
+"""The Vision Transformer, taken apart: the code that the book reads line by
+line."""
 
 from vit_tutorial.attention_maps import (
     attention_on_grid,

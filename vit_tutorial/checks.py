@@ -1,7 +1,7 @@
 """Check inputs: sizes, rates, grids and tensors, each kind in one place.
 
-A function here returns what it was given as plain Python numbers, or raises an error that says
-what was given and what would work.
+A function here returns what it was given as plain Python numbers, or raises an
+error that says what was given and what would work.
 """
 
 import operator
@@ -18,18 +18,22 @@ LARGEST = 2**31 - 1  # of a size; some of PyTorch's kernels count no further
 
 
 def is_whole(value: object) -> bool:
-    """Tell whether `value` is a whole number; True and False are not, though Python says so."""
+    """Tell whether `value` is a whole number; True and False are not, though
+    Python says so."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_sizes(**sizes: int) -> tuple[int, ...]:
-    """Return sizes as plain ints, in their order: `dim, heads = check_sizes(dim=8, heads=2)`.
+    """Return sizes as plain ints, in their order: `dim, heads =
+    check_sizes(dim=8, heads=2)`.
 
     Raises ValueError for anything but whole numbers of at least 1.
     """
     for name, size in sizes.items():
         if not is_whole(size):
-            raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}")
+            raise ValueError(
+                f"{name} must be a whole number of at least 1, got {size!r}"
+            )
         if size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
         if size > LARGEST:
@@ -38,23 +42,33 @@ def check_sizes(**sizes: int) -> tuple[int, ...]:
 
 
 def check_rates(**rates: float) -> tuple[float, ...]:
-    """Return dropout rates as they are; ValueError unless each is a number from 0 to 1."""
+    """Return dropout rates as they are; ValueError unless each is a number from
+    0 to 1."""
     for name, rate in rates.items():
         if not isinstance(rate, Real) or not 0 <= rate <= 1:
-            raise ValueError(f"{name} must be a number from 0 to 1, got {rate!r}")
-    return tuple(rate if isinstance(rate, int) else float(rate) for rate in rates.values())
+            raise ValueError(
+                f"{name} must be a number from 0 to 1, got {rate!r}"
+            )
+    return tuple(
+        rate if isinstance(rate, int) else float(rate)
+        for rate in rates.values()
+    )
 
 
 def check_eps(eps: float) -> float:
-    """Return a LayerNorm's eps; ValueError unless float32 can tell it from 0 and infinity."""
+    """Return a LayerNorm's eps; ValueError unless float32 can tell it from 0
+    and infinity."""
     bounds = torch.finfo(torch.float32)
     if not isinstance(eps, Real) or not bounds.tiny <= eps <= bounds.max:
-        raise ValueError(f"eps must be a small number above 0, such as 1e-6, got {eps!r}")
+        raise ValueError(
+            f"eps must be a small number above 0, such as 1e-6, got {eps!r}"
+        )
     return float(eps)
 
 
 def check_switch(**switch: bool) -> bool:
-    """Return the one argument given as a bool; ValueError unless it is True or False."""
+    """Return the one argument given as a bool; ValueError unless it is True or
+    False."""
     ((name, value),) = switch.items()
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {value!r}")
@@ -64,11 +78,14 @@ def check_switch(**switch: bool) -> bool:
 def check_choice(name: str, choice: str, choices: Sequence[str]) -> None:
     """Raise ValueError unless `choice` is one of the names in `choices`."""
     if not isinstance(choice, str) or choice not in choices:
-        raise ValueError(f"{name} is one of {', '.join(choices)}, got {choice!r}")
+        raise ValueError(
+            f"{name} is one of {', '.join(choices)}, got {choice!r}"
+        )
 
 
 def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
-    """Return a grid's rows and columns; ValueError for anything but two whole numbers from 1."""
+    """Return a grid's rows and columns; ValueError for anything but two whole
+    numbers from 1."""
     if (
         not isinstance(grid, tuple | list)
         or len(grid) != 2
@@ -90,35 +107,52 @@ def check_path(path: str | os.PathLike) -> Path:
         found = Path(path)
     except TypeError as error:
         kind = type(path).__name__
-        raise TypeError(f"a path is a string or a pathlib.Path, got a {kind}") from error
+        raise TypeError(
+            f"a path is a string or a pathlib.Path, got a {kind}"
+        ) from error
     if "\0" in str(found):
         raise ValueError(f"a path has no null character, got {path!r}")
     return found
 
 
 def check_tensor(tensor: Tensor, what: str) -> None:
-    """Raise TypeError unless `tensor` is a tensor; `what` names the tensors, in the plural."""
+    """Raise TypeError unless `tensor` is a tensor; `what` names the tensors, in
+    the plural."""
     if not isinstance(tensor, Tensor):
-        advice = "; torch.from_numpy makes one" if isinstance(tensor, np.ndarray) else ""
-        raise TypeError(f"{what} come as a torch.Tensor, got a {type(tensor).__name__}{advice}")
+        advice = (
+            "; torch.from_numpy makes one"
+            if isinstance(tensor, np.ndarray)
+            else ""
+        )
+        raise TypeError(
+            f"{what} come as a torch.Tensor, got a {type(tensor).__name__}{advice}"
+        )
 
 
 def check_batch(images: Tensor) -> None:
-    """Raise TypeError unless `images` is a tensor, ValueError unless it is (b, c, H, W)."""
+    """Raise TypeError unless `images` is a tensor, ValueError unless it is (b,
+    c, H, W)."""
     check_tensor(images, "images")
     if images.ndim != 4:
-        raise ValueError(f"images come as (b, c, H, W), got a shape of {tuple(images.shape)}")
+        raise ValueError(
+            f"images come as (b, c, H, W), got a shape of {tuple(images.shape)}"
+        )
 
 
-def check_images(images: Tensor, shape: tuple[str | int, ...], weight: Tensor) -> None:
+def check_images(
+    images: Tensor, shape: tuple[str | int, ...], weight: Tensor
+) -> None:
     """Raise unless a model can read `images`.
 
     Args:
         images: what was given to the model.
-        shape: the axes it reads, such as ("b", 3, "H", "W"): a name stands for any length.
-        weight: of the model's first layer; images have its dtype, except under autocast.
+        shape: the axes it reads, such as ("b", 3, "H", "W"): a name stands for
+            any length.
+        weight: of the model's first layer; images have its dtype, except under
+            autocast.
 
-    Raises TypeError for anything but a tensor, ValueError for another shape, dtype or device.
+    Raises TypeError for anything but a tensor, ValueError for another shape,
+    dtype or device.
     """
     check_tensor(images, "images")
     fits = images.ndim == len(shape) and all(
@@ -135,24 +169,31 @@ def check_images(images: Tensor, shape: tuple[str | int, ...], weight: Tensor) -
             f"the images are on {images.device} and the model on {weight.device}; "
             f"images.to({str(weight.device)!r}) moves them"
         )
-    if images.dtype != weight.dtype and not (images.is_floating_point() and autocasts(images)):
+    if images.dtype != weight.dtype and not (
+        images.is_floating_point() and autocasts(images)
+    ):
         wanted = str(weight.dtype).removeprefix("torch.")
         advice = (
             "data.normalize makes float32 of bytes"
             if images.dtype == torch.uint8
             else f"images.to(torch.{wanted}) converts them"
         )
-        raise ValueError(f"this model reads {wanted} images, got {images.dtype}; {advice}")
+        raise ValueError(
+            f"this model reads {wanted} images, got {images.dtype}; {advice}"
+        )
 
 
 def autocasts(tensor: Tensor) -> bool:
     """Tell whether `torch.autocast` is on for the device of `tensor`."""
     kind = tensor.device.type
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(
+        kind
+    )
 
 
 def check_classes(classes: Tensor, images: int, count: int) -> Tensor:
-    """Return one class per image as int64; ValueError unless they are `images` of 0 to count - 1.
+    """Return one class per image as int64; ValueError unless they are `images`
+    of 0 to count - 1.
 
     Args:
         classes: (images,), a tensor or a list of whole numbers.
@@ -162,10 +203,18 @@ def check_classes(classes: Tensor, images: int, count: int) -> Tensor:
         found = torch.as_tensor(classes)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{wanted}; got {classes!r}") from error
-    whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+    whole = not (
+        found.is_floating_point()
+        or found.is_complex()
+        or found.dtype == torch.bool
+    )
     if not whole or found.shape != (images,):
-        raise ValueError(f"{wanted}; got {found.dtype} of shape {tuple(found.shape)}")
+        raise ValueError(
+            f"{wanted}; got {found.dtype} of shape {tuple(found.shape)}"
+        )
     found = found.long()
     if not ((found >= 0) & (found < count)).all():
-        raise ValueError(f"this model's classes are 0 to {count - 1}, got {found.tolist()}")
+        raise ValueError(
+            f"this model's classes are 0 to {count - 1}, got {found.tolist()}"
+        )
     return found

@@ -1,8 +1,10 @@
-"""The experiments behind the book's comparisons: named, seeded, each run resumable by itself.
+"""The experiments behind the book's comparisons: named, seeded, each run
+resumable by itself.
 
-`python -m vit_tutorial.experiments positions` trains every arm of the experiment with three seeds.
-An arm is a recipe that differs from another in one thing. Each run is a folder DIR/ARM-SEED, as
-`vit_tutorial.train` writes it; what is finished is not run again, what was interrupted goes on.
+`python -m vit_tutorial.experiments positions` trains every arm of the
+experiment with three seeds. An arm is a recipe that differs from another in one
+thing. Each run is a folder DIR/ARM-SEED, as `vit_tutorial.train` writes it;
+what is finished is not run again, what was interrupted goes on.
 """
 
 import argparse
@@ -46,8 +48,11 @@ from vit_tutorial.train import (
 from vit_tutorial.vit import ViT
 
 BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=20)
-# Nothing here may teach a model to bear shifts: that is what the two are compared in.
-PLAIN = replace(BASELINE, subset=None, validation=5_000, shift=0, drop_patches=0.0)
+# Nothing here may teach a model to bear shifts: that is what the two are
+# compared in.
+PLAIN = replace(
+    BASELINE, subset=None, validation=5_000, shift=0, drop_patches=0.0
+)
 PLAIN_CNN = replace(PLAIN, architecture="CNN", model=SMALL_CNN)
 SIZES = {  # pictures trained on, and how often: the fewer, the more often each
     500: {"epochs": 8, "repeats": 20},
@@ -60,7 +65,9 @@ ARMS = {
     "baseline": BASELINE,
     "mean": replace(BASELINE, model=SMALL_VIT | {"pool": "mean"}),
     "none": replace(BASELINE, model=SMALL_VIT | {"position": "none"}),
-    "learned_2d": replace(BASELINE, model=SMALL_VIT | {"position": "learned_2d"}),
+    "learned_2d": replace(
+        BASELINE, model=SMALL_VIT | {"position": "learned_2d"}
+    ),
     "sincos_2d": replace(BASELINE, model=SMALL_VIT | {"position": "sincos_2d"}),
     "no-augmentation": replace(BASELINE, flip=False, shift=0),
     "erase": replace(BASELINE, erase=8),
@@ -73,8 +80,14 @@ ARMS = {
     "figure-cls": BASELINE,
     "figure-mean": replace(BASELINE, model=SMALL_VIT | {"pool": "mean"}),
     "figure-none": replace(BASELINE, model=SMALL_VIT | {"position": "none"}),
-    **{f"vit-{n}": replace(PLAIN, train_on=n, **often) for n, often in SIZES.items()},
-    **{f"cnn-{n}": replace(PLAIN_CNN, train_on=n, **often) for n, often in SIZES.items()},
+    **{
+        f"vit-{n}": replace(PLAIN, train_on=n, **often)
+        for n, often in SIZES.items()
+    },
+    **{
+        f"cnn-{n}": replace(PLAIN_CNN, train_on=n, **often)
+        for n, often in SIZES.items()
+    },
 }
 EXPERIMENTS = {
     "class_token": ("baseline", "mean"),
@@ -90,9 +103,12 @@ EXPERIMENTS = {
         "no-decay",
         "no-clipping",
     ),
-    "data_size": tuple(f"{model}-{n}" for n in SIZES for model in ("vit", "cnn")),
-    # Compared with nothing: their models run in the book's pages (seed 0), where readers play with
-    # them. Of the first is also kept what its positions were after every epoch.
+    "data_size": tuple(
+        f"{model}-{n}" for n in SIZES for model in ("vit", "cnn")
+    ),
+    # Compared with nothing: their models run in the book's pages (seed 0),
+    # where readers play with them. Of the first is also kept what its positions
+    # were after every epoch.
     "figures": ("figure-cls", "figure-mean", "figure-none"),
 }
 EXPERIMENTS["robustness"] = EXPERIMENTS["data_size"]
@@ -108,13 +124,17 @@ def run_arm(
     command: str,
     robustness: bool = False,
 ) -> str:
-    """Train one arm with one seed, unless that is done; go on where it stopped. A line to print.
+    """Train one arm with one seed, unless that is done; go on where it stopped.
+    A line to print.
 
-    robustness: measure that too, unless it is done, and write it beside the log.
+    robustness: measure that too, unless it is done, and write it beside the
+    log.
     """
     folder = out / f"{arm}-{seed}"
     if device == "cpu":
-        torch.set_num_threads(1)  # two runs of one thread each are faster than one run of two
+        torch.set_num_threads(
+            1
+        )  # two runs of one thread each are faster than one run of two
     said = train_arm(arm, seed, recipe, folder, device, command)
     path = folder / "robustness.jsonl"
     if robustness and not path.exists():
@@ -123,7 +143,9 @@ def run_arm(
     return said
 
 
-def train_arm(arm: str, seed: int, recipe: Recipe, folder: Path, device: str, command: str) -> str:
+def train_arm(
+    arm: str, seed: int, recipe: Recipe, folder: Path, device: str, command: str
+) -> str:
     if is_finished(folder):
         now = {"recipe": as_logged(recipe), "seed": seed}
         check_same_run(read_log(folder)[0], now, folder)
@@ -145,20 +167,35 @@ def train_arm(arm: str, seed: int, recipe: Recipe, folder: Path, device: str, co
 
 
 def record_progress(path: Path, epoch: int, vit: ViT) -> None:
-    """Add to a file what a ViT's position embeddings have become: how like each is to each other.
+    """Add to a file what a ViT's position embeddings have become: how like each
+    is to each other.
 
-    "similarity" holds the cosine of every two patches' position embeddings, row by row, in
-    hundredths. What an earlier run wrote for this epoch or later ones is replaced.
+    "similarity" holds the cosine of every two patches' position embeddings, row
+    by row, in hundredths. What an earlier run wrote for this epoch or later
+    ones is replaced.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    before = [record for record in map(json.loads, lines) if record["epoch"] < epoch]
-    positions = F.normalize(vit.pos_embedding[0, vit.num_prefix :].detach().cpu(), dim=-1)
+    lines = (
+        path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    )
+    before = [
+        record for record in map(json.loads, lines) if record["epoch"] < epoch
+    ]
+    positions = F.normalize(
+        vit.pos_embedding[0, vit.num_prefix :].detach().cpu(), dim=-1
+    )
     similarity = (100 * positions @ positions.T).round().int().tolist()
-    write_log(path, [*before, {"event": "progress", "epoch": epoch, "similarity": similarity}])
+    write_log(
+        path,
+        [
+            *before,
+            {"event": "progress", "epoch": epoch, "similarity": similarity},
+        ],
+    )
 
 
 def begin_a_worker() -> None:
-    """Have a worker end when its command ends, even if the command is killed."""
+    """Have a worker end when its command ends, even if the command is
+    killed."""
 
     def wait() -> None:
         parent_process().join()
@@ -199,10 +236,12 @@ def describe(error: Exception) -> str:
 
 
 def measure_robustness(folder: Path) -> list[dict]:
-    """Test a trained model on held-out pictures that are shifted, or whose patches are shuffled.
+    """Test a trained model on held-out pictures that are shifted, or whose
+    patches are shuffled.
 
-    The same pictures that its epoch was chosen on; the test set is not read. Each shift is the mean
-    of four directions. Shuffling cuts 4 x 4 pixels, and each picture is shuffled in its own way.
+    The same pictures that its epoch was chosen on; the test set is not read.
+    Each shift is the mean of four directions. Shuffling cuts 4 x 4 pixels, and
+    each picture is shuffled in its own way.
     """
     start, model = read_log(folder)[0], load_model(folder / "model.safetensors")
     recipe = Recipe(**start["recipe"])
@@ -210,39 +249,68 @@ def measure_robustness(folder: Path) -> list[dict]:
     data = DATASETS[recipe.dataset]
 
     def accuracy(pictures: Tensor) -> float:
-        return round(evaluate(model, pictures, labels, data.mean, data.std)[1], 5)
+        return round(
+            evaluate(model, pictures, labels, data.mean, data.std)[1], 5
+        )
 
     records = []
     for pixels in SHIFTS:
-        along, still = (torch.full((len(images),), value) for value in (pixels, 0))
-        moves = ((along, still), (-along, still), (still, along), (still, -along))
+        along, still = (
+            torch.full((len(images),), value) for value in (pixels, 0)
+        )
+        moves = (
+            (along, still),
+            (-along, still),
+            (still, along),
+            (still, -along),
+        )
         each = [accuracy(shift(images, down, right)) for down, right in moves]
-        records.append({"event": "shift", "pixels": pixels, "accuracy": sum(each) / 4})
+        records.append(
+            {"event": "shift", "pixels": pixels, "accuracy": sum(each) / 4}
+        )
     patches = patchify(images, 4)  # (n, 49, 16)
     random = torch.Generator().manual_seed(0)
     order = torch.rand(patches.shape[:2], generator=random).argsort(dim=1)
-    shuffled = unpatchify(patches.take_along_dim(order[:, :, None], dim=1), (7, 7), 4)
+    shuffled = unpatchify(
+        patches.take_along_dim(order[:, :, None], dim=1), (7, 7), 4
+    )
     records.append({"event": "shuffle", "accuracy": accuracy(shuffled)})
     return records
 
 
 def sized(recipe: Recipe, size: str) -> Recipe:
-    """Fit a recipe to the time there is: "quick" to try it, "full" for all pictures on a GPU."""
+    """Fit a recipe to the time there is: "quick" to try it, "full" for all
+    pictures on a GPU."""
     if size == "quick":
-        few = {"subset": 10_000, "validation": 1_000, "train_on": 500, "repeats": 1}
+        few = {
+            "subset": 10_000,
+            "validation": 1_000,
+            "train_on": 500,
+            "repeats": 1,
+        }
         return replace(recipe, **few, epochs=2)
     if size == "full":
-        return replace(recipe, subset=None, validation=5_000, epochs=2 * recipe.epochs)
+        return replace(
+            recipe, subset=None, validation=5_000, epochs=2 * recipe.epochs
+        )
     return recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train every arm of an experiment with several seeds."""
-    parser = argparse.ArgumentParser("python -m vit_tutorial.experiments", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m vit_tutorial.experiments", description=main.__doc__
+    )
     parser.add_argument("name", choices=EXPERIMENTS, nargs="+")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="default: runs"
+        "--seeds", type=int, default=3, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="default: runs",
     )
     parser.add_argument(
         "--size",
@@ -264,12 +332,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         jobs = os.cpu_count() if given.device == "cpu" else 1
     if min(given.seeds, jobs) < 1:
         parser.error("--seeds and --jobs must be at least 1")
-    # All arms with one seed before the next: a set that was interrupted still compares.
-    arms = dict.fromkeys(arm for name in given.name for arm in EXPERIMENTS[name])
+    # All arms with one seed before the next: a set that was interrupted still
+    # compares.
+    arms = dict.fromkeys(
+        arm for name in given.name for arm in EXPERIMENTS[name]
+    )
     runs = [(arm, seed) for seed in range(given.seeds) for arm in arms]
     command = f"python -m vit_tutorial.experiments {' '.join(given.name)} --size {given.size}"
     failed, finished = [], 0
-    workers = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=begin_a_worker)
+    workers = ProcessPoolExecutor(
+        jobs, get_context("spawn"), initializer=begin_a_worker
+    )
     try:
         with sigterm_like_ctrl_c(), end_at_once(workers) as pool:
             futures = {}
@@ -304,7 +377,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if failed:
         names = ", ".join(sorted(failed))
-        sys.exit(f"{parser.prog}: {len(failed)} of {len(runs)} runs failed: {names}")
+        sys.exit(
+            f"{parser.prog}: {len(failed)} of {len(runs)} runs failed: {names}"
+        )
 
 
 if __name__ == "__main__":

@@ -6,16 +6,25 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vit_tutorial.checks import LARGEST, check_batch, check_grid, check_tensor, is_whole
+from vit_tutorial.checks import (
+    LARGEST,
+    check_batch,
+    check_grid,
+    check_tensor,
+    is_whole,
+)
 
 
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Read one number as a square: 16 -> (16, 16); (height, width) stays as it is.
+    """Read one number as a square: 16 -> (16, 16); (height, width) stays as it
+    is.
 
     Raises ValueError for anything but whole numbers of pixels, at least 1.
     """
     sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    if len(sides) != 2 or not all(is_whole(side) and 1 <= side <= LARGEST for side in sides):
+    if len(sides) != 2 or not all(
+        is_whole(side) and 1 <= side <= LARGEST for side in sides
+    ):
         raise ValueError(
             f"a size is one whole number of pixels, at least 1, or (height, width); got {size!r}"
         )
@@ -24,7 +33,8 @@ def pair(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def as_given(size: int | tuple[int, int]) -> int | tuple[int, int]:
-    """Return a size in the form it was given, one number or a pair, as plain ints."""
+    """Return a size in the form it was given, one number or a pair, as plain
+    ints."""
     return pair(size) if isinstance(size, (tuple, list)) else pair(size)[0]
 
 
@@ -45,14 +55,16 @@ def patch_grid(
 
 
 def patchify(images: Tensor, patch_size: int | tuple[int, int]) -> Tensor:
-    """Cut pictures into non-overlapping patches, row by row, and flatten each one.
+    """Cut pictures into non-overlapping patches, row by row, and flatten each
+    one.
 
     Args:
         images: (b, c, H, W), any dtype.
         patch_size: pixels, one number or (height, width).
 
     Returns:
-        (b, n, p1*p2*c) with n = (H/p1) * (W/p2); within a patch the channel runs fastest.
+        (b, n, p1*p2*c) with n = (H/p1) * (W/p2); within a patch the channel
+            runs fastest.
 
     Raises ValueError where the patch does not divide the picture.
     Source: section 3.1, x -> x_p.
@@ -60,17 +72,23 @@ def patchify(images: Tensor, patch_size: int | tuple[int, int]) -> Tensor:
     check_batch(images)
     p1, p2 = pair(patch_size)
     patch_grid(images.shape[-2:], patch_size)
-    # Colours side by side in memory, as in a patch: the cut then copies runs, not single numbers.
+    # Colours side by side in memory, as in a patch: the cut then copies runs,
+    # not single numbers.
     images = images.contiguous(memory_format=torch.channels_last)
-    return rearrange(images, "b c (h p1) (w p2) -> b (h w) (p1 p2 c)", p1=p1, p2=p2)
+    return rearrange(
+        images, "b c (h p1) (w p2) -> b (h w) (p1 p2 c)", p1=p1, p2=p2
+    )
 
 
-def unpatchify(patches: Tensor, grid: tuple[int, int], patch_size: int | tuple[int, int]) -> Tensor:
+def unpatchify(
+    patches: Tensor, grid: tuple[int, int], patch_size: int | tuple[int, int]
+) -> Tensor:
     """Lay patches out as pictures again, the exact inverse of `patchify`.
 
     Args:
         patches: (b, n, p1*p2*c).
-        grid: (rows, columns) with rows * columns = n; n alone cannot tell 6 x 6 from 4 x 9.
+        grid: (rows, columns) with rows * columns = n; n alone cannot tell 6 x 6
+            from 4 x 9.
         patch_size: pixels, one number or (height, width).
 
     Returns:
@@ -80,7 +98,9 @@ def unpatchify(patches: Tensor, grid: tuple[int, int], patch_size: int | tuple[i
     """
     check_tensor(patches, "patches")
     if patches.ndim != 3:
-        raise ValueError(f"patches come as (b, n, p*p*c), got a shape of {tuple(patches.shape)}")
+        raise ValueError(
+            f"patches come as (b, n, p*p*c), got a shape of {tuple(patches.shape)}"
+        )
     (rows, columns), (p1, p2) = check_grid(grid), pair(patch_size)
     n, length = patches.shape[1:]
     if rows * columns != n:
@@ -92,7 +112,12 @@ def unpatchify(patches: Tensor, grid: tuple[int, int], patch_size: int | tuple[i
             f"a patch of {p1} x {p2} pixels holds a multiple of {p1 * p2} numbers, not {length}"
         )
     return rearrange(
-        patches, "b (h w) (p1 p2 c) -> b c (h p1) (w p2)", h=rows, w=columns, p1=p1, p2=p2
+        patches,
+        "b (h w) (p1 p2 c) -> b c (h p1) (w p2)",
+        h=rows,
+        w=columns,
+        p1=p1,
+        p2=p2,
     )
 
 

@@ -1,7 +1,9 @@
-"""Trained models by their names: the book's own, and the official ones of four publishers.
+"""Trained models by their names: the book's own, and the official ones of four
+publishers.
 
-The official files are fetched once and kept: those of the Hugging Face hub where its own library
-keeps them, the others in this package's cache. A file gets its name there only when it is whole.
+The official files are fetched once and kept: those of the Hugging Face hub
+where its own library keeps them, the others in this package's cache. A file
+gets its name there only when it is whole.
 """
 
 import inspect
@@ -30,14 +32,15 @@ from vit_tutorial.weights import (
     from_torchvision,
 )
 
-# Not imported from data.py, which is a command too: the package must not load it on its own.
+# Not imported from data.py, which is a command too: the package must not load
+# it on its own.
 ASSETS = Path(__file__).parent / "assets"
 CACHE = pooch.os_cache("vit_tutorial") / "checkpoints"
 TIMEOUT = 30  # seconds of silence after which a server counts as down
 
-# Each is a file in `assets`, and the README there says how it was made. Those with a number are
-# single runs of the experiments (see experiments.py), named after their logs; a name that begins
-# with cnn is a CNN, all others are ViTs.
+# Each is a file in `assets`, and the README there says how it was made. Those
+# with a number are single runs of the experiments (see experiments.py), named
+# after their logs; a name that begins with cnn is a CNN, all others are ViTs.
 BUNDLED = (
     "fashion",
     "figure-cls-0",
@@ -73,8 +76,8 @@ class Publisher:
     """What all the checkpoints of one publisher have in common.
 
     base: where its files are; "" for the hub, whose addresses are "owner/name".
-    mean, std: of the pixels in [0, 1], as its models were trained; see `data.normalize`.
-    eps: of its LayerNorms.
+    mean, std: of the pixels in [0, 1], as its models were trained; see
+    `data.normalize`. eps: of its LayerNorms.
     """
 
     base: str
@@ -104,9 +107,9 @@ PUBLISHERS = {
     ),
 }
 
-# The name that its publisher gives it, the variant, the pixels of a side, and the address. timm's
-# names stand for what timm itself loads by them. All were trained or fine-tuned on ImageNet's
-# 1,000 classes.
+# The name that its publisher gives it, the variant, the pixels of a side, and
+# the address. timm's names stand for what timm itself loads by them. All were
+# trained or fine-tuned on ImageNet's 1,000 classes.
 OFFICIAL = {
     "timm": """
         vit_tiny_patch16_224   Ti/16  224  timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k
@@ -148,7 +151,8 @@ CLASSES = 1000
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One official checkpoint: who publishes it and where, and what `create_vit` makes of it."""
+    """One official checkpoint: who publishes it and where, and what
+    `create_vit` makes of it."""
 
     publisher: str
     variant: str
@@ -196,42 +200,55 @@ CHECKPOINTS = {
 
 
 def load_pretrained(
-    name: str, *, num_classes: int | None = None, image_size: int | tuple[int, int] | None = None
+    name: str,
+    *,
+    num_classes: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
 ) -> ViT | CNN:
-    """Load a trained model by its name: in eval mode, on the CPU, its weights float32.
+    """Load a trained model by its name: in eval mode, on the CPU, its weights
+    float32.
 
     Args:
-        name: "fashion", the book's own, or another of BUNDLED, small models that the chapters'
-            figures compare, some of them CNNs (see assets/README.md): these need no network. Or an
-            official one, a key of CHECKPOINTS, such as "vit_base_patch16_224" (timm), "vit_b_16"
-            (torchvision), "google/vit-base-patch16-224" (Hugging Face), "ViT-B_16-224" (Google's
-            .npz).
-        num_classes: where it differs from the checkpoint's, the model has a new head of zeros.
-        image_size: pixels, one number or (height, width). Where the grid of patches differs from
-            the checkpoint's, its position embeddings are resized.
+        name: "fashion", the book's own, or another of BUNDLED, small models
+            that the chapters' figures compare, some of them CNNs (see
+            assets/README.md): these need no network. Or an official one, a key
+            of CHECKPOINTS, such as "vit_base_patch16_224" (timm), "vit_b_16"
+            (torchvision), "google/vit-base-patch16-224" (Hugging Face),
+            "ViT-B_16-224" (Google's .npz).
+        num_classes: where it differs from the checkpoint's, the model has a new
+            head of zeros.
+        image_size: pixels, one number or (height, width). Where the grid of
+            patches differs from the checkpoint's, its position embeddings are
+            resized.
 
-    `config` holds the constructor's arguments and, of the data the model was trained on, its name
-    ("dataset") and the "mean" and "std" that `data.normalize` takes; the bundled ones add
-    "class_names".
+    `config` holds the constructor's arguments and, of the data the model was
+    trained on, its name ("dataset") and the "mean" and "std" that
+    `data.normalize` takes; the bundled ones add "class_names".
 
-    Official files are downloaded once, with a progress bar: from the hub by huggingface_hub (the
-    extra [weights]), else by pooch. They are checked: against the SHA-256 sum that the hub names,
-    against the first 8 digits of one that torchvision's file names carry. Google publishes none,
-    but each array in an .npz has a CRC-32, and that is checked.
+    Official files are downloaded once, with a progress bar: from the hub by
+    huggingface_hub (the extra [weights]), else by pooch. They are checked:
+    against the SHA-256 sum that the hub names, against the first 8 digits of
+    one that torchvision's file names carry. Google publishes none, but each
+    array in an .npz has a CRC-32, and that is checked.
 
-    Raises ValueError for an unknown name, for sizes that do not fit (or any for a CNN, which is
-    loaded as it is), before anything is fetched, and for a file that does not hold the model it
-    should; TypeError for a name that is no string; ConnectionError where a download fails, is cut
-    short, stalls or is damaged; ImportError without huggingface_hub.
+    Raises ValueError for an unknown name, for sizes that do not fit (or any for
+    a CNN, which is loaded as it is), before anything is fetched, and for a file
+    that does not hold the model it should; TypeError for a name that is no
+    string; ConnectionError where a download fails, is cut short, stalls or is
+    damaged; ImportError without huggingface_hub.
     """
     if not isinstance(name, str):
         raise TypeError(
             f"load_pretrained takes a name, such as 'fashion', not {name!r} ({type(name).__name__})"
         )
     if name not in CHECKPOINTS and name not in BUNDLED:
-        raise ValueError(f"no pretrained model is called {name!r}{suggestions(name)}")
+        raise ValueError(
+            f"no pretrained model is called {name!r}{suggestions(name)}"
+        )
     changes = {"num_classes": num_classes, "image_size": image_size}
-    changes = {key: value for key, value in changes.items() if value is not None}
+    changes = {
+        key: value for key, value in changes.items() if value is not None
+    }
     if name in BUNDLED:
         vit = load_bundled(name)
         if changes and not isinstance(vit, ViT):
@@ -240,40 +257,56 @@ def load_pretrained(
                 f"many sizes; {' and '.join(changes)} are for ViTs"
             )
     else:
-        CHECKPOINTS[name].build(**changes)  # sizes that do not fit are worth no download
+        CHECKPOINTS[name].build(
+            **changes
+        )  # sizes that do not fit are worth no download
         vit = load_official(name)
     return adapt(vit, **changes) if changes else vit
 
 
 def adapt(
-    vit: ViT, *, num_classes: int | None = None, image_size: int | tuple[int, int] | None = None
+    vit: ViT,
+    *,
+    num_classes: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
 ) -> ViT:
     """Copy a ViT for another number of classes, another image size, or both.
 
-    A head for another number of classes is new: zeros, as before training. For another grid of
-    patches, learned positions are resized and computed ones computed; all other weights stay.
+    A head for another number of classes is new: zeros, as before training. For
+    another grid of patches, learned positions are resized and computed ones
+    computed; all other weights stay.
 
     Raises ValueError for sizes that do not fit.
     Source: section 3.2, fine-tuning.
     """
     known = inspect.signature(ViT).parameters
-    arguments = {key: value for key, value in vit.config.items() if key in known}
-    facts = {key: value for key, value in vit.config.items() if key not in known}
+    arguments = {
+        key: value for key, value in vit.config.items() if key in known
+    }
+    facts = {
+        key: value for key, value in vit.config.items() if key not in known
+    }
     if num_classes is not None:
         arguments["num_classes"] = num_classes
     if image_size is not None:
         arguments["image_size"] = image_size
     build_empty(ViT, **arguments)  # too large a size is found without memory
-    with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers as they were
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # leaves the caller's random numbers as they were
         new = ViT(**arguments)
     state = vit.state_dict()
     if vit.position == "learned":
         state["pos_embedding"] = resize_pos_embedding(
             state["pos_embedding"], vit.grid, new.grid, vit.num_prefix
         )
-    elif vit.position == "learned_2d":  # resized as a grid; then one row and one column say it all
+    elif (
+        vit.position == "learned_2d"
+    ):  # resized as a grid; then one row and one column say it all
         columns = new.grid[1]
-        positions = resize_pos_embedding(vit.patch_positions()[None], vit.grid, new.grid, 0)[0]
+        positions = resize_pos_embedding(
+            vit.patch_positions()[None], vit.grid, new.grid, 0
+        )[0]
         state["pos_columns"], _ = positions[:columns].chunk(2, dim=-1)
         _, state["pos_rows"] = positions[::columns].chunk(2, dim=-1)
     if arguments["num_classes"] != vit.config["num_classes"]:
@@ -288,12 +321,15 @@ def adapt(
 def load_bundled(name: str) -> ViT | CNN:
     path = ASSETS / f"{name}.safetensors"
     if not path.exists():
-        raise FileNotFoundError(f"{path} comes with the package and is gone: install it again")
+        raise FileNotFoundError(
+            f"{path} comes with the package and is gone: install it again"
+        )
     return load_model(path)
 
 
 def load_official(name: str) -> ViT:
-    """Fetch a checkpoint of CHECKPOINTS, and build the model that it is said to hold."""
+    """Fetch a checkpoint of CHECKPOINTS, and build the model that it is said to
+    hold."""
     checkpoint = CHECKPOINTS[name]
     publisher = PUBLISHERS[checkpoint.publisher]
     if publisher.base:
@@ -303,7 +339,9 @@ def load_official(name: str) -> ViT:
     vit = checkpoint.build()
     empty = vit.state_dict()
     try:
-        state = {key: tensor.float() for key, tensor in publisher.read(path).items()}
+        state = {
+            key: tensor.float() for key, tensor in publisher.read(path).items()
+        }
         if (classes := len(state["mlp_head.1.weight"])) != CLASSES:
             raise ValueError(f"its head has {classes} classes, not {CLASSES}")
         vit.load_state_dict(state, assign=True)
@@ -313,15 +351,21 @@ def load_official(name: str) -> ViT:
             f"{path} does not hold the weights of {name}: {error}. If the file was damaged on this "
             "machine, delete it and load it again"
         ) from error
-    vit.config |= {"dataset": "ImageNet", "mean": publisher.mean, "std": publisher.std}
+    vit.config |= {
+        "dataset": "ImageNet",
+        "mean": publisher.mean,
+        "std": publisher.std,
+    }
     return vit.eval()
 
 
 def fetch(url: str) -> Path:
-    """Download a file into the cache, unless it is there already; ConnectionError where it fails.
+    """Download a file into the cache, unless it is there already;
+    ConnectionError where it fails.
 
-    It is checked before it gets its name: a .pth against the digits of its SHA-256 sum in that
-    name, as in vit_b_16-c867db91.pth, an .npz by reading it.
+    It is checked before it gets its name: a .pth against the digits of its
+    SHA-256 sum in that name, as in vit_b_16-c867db91.pth, an .npz by reading
+    it.
     """
     name = url.rpartition("/")[2]
 
@@ -344,7 +388,11 @@ def fetch(url: str) -> Path:
             check_digits(file, name)
 
     try:
-        return Path(pooch.retrieve(url, None, fname=name, path=CACHE, downloader=download))
+        return Path(
+            pooch.retrieve(
+                url, None, fname=name, path=CACHE, downloader=download
+            )
+        )
     except (OSError, ValueError) as error:
         raise ConnectionError(f"could not download {url}: {error}") from error
 
@@ -354,16 +402,19 @@ def check_digits(path: str | Path, name: str) -> None:
     the end of its name, as in vit_b_16-c867db91.pth."""
     expected = name.removesuffix(".pth").rpartition("-")[2]
     if not (found := pooch.file_hash(path)).startswith(expected):
-        raise ValueError(f"its SHA-256 sum should begin with {expected}, and is {found}")
+        raise ValueError(
+            f"its SHA-256 sum should begin with {expected}, and is {found}"
+        )
 
 
 def fetch_from_hub(repository: str, name: str) -> Path:
-    """Download a file of the Hugging Face hub into the hub's cache, unless it is there already.
+    """Download a file of the Hugging Face hub into the hub's cache, unless it
+    is there already.
 
-    Where the hub does not answer, the cached file is taken; its SHA-256 sum is its name there
-    (where the system has links). Raises ValueError where the two differ, ConnectionError where the
-    download fails or the file has another sum than the hub says, ImportError without
-    huggingface_hub.
+    Where the hub does not answer, the cached file is taken; its SHA-256 sum is
+    its name there (where the system has links). Raises ValueError where the two
+    differ, ConnectionError where the download fails or the file has another sum
+    than the hub says, ImportError without huggingface_hub.
     """
     try:
         from huggingface_hub import (
@@ -378,15 +429,22 @@ def fetch_from_hub(repository: str, name: str) -> Path:
             "pip install 'vit_tutorial[weights]'"
         ) from error
     try:
-        # Asks once, and fails at once: hf_hub_download would go on asking for minutes.
-        metadata = get_hf_file_metadata(hf_hub_url(repository, name), timeout=TIMEOUT)
+        # Asks once, and fails at once: hf_hub_download would go on asking for
+        # minutes.
+        metadata = get_hf_file_metadata(
+            hf_hub_url(repository, name), timeout=TIMEOUT
+        )
         path = Path(hf_hub_download(repository, name))
         # The file may be of a newer revision than the answer, or an older one.
-        revision = path.parents[name.count("/")].name  # …/snapshots/REVISION/NAME
+        revision = path.parents[
+            name.count("/")
+        ].name  # …/snapshots/REVISION/NAME
         if revision != metadata.commit_hash:
             url = hf_hub_url(repository, name, revision=revision)
             metadata = get_hf_file_metadata(url, timeout=TIMEOUT)
-    except Exception as error:  # by version: OSError, requests', httpx's, the hub's own
+    except (
+        Exception
+    ) as error:  # by version: OSError, requests', httpx's, the hub's own
         if isinstance(cached := try_to_load_from_cache(repository, name), str):
             expected = Path(cached).resolve().name
             is_sha256 = re.fullmatch("[0-9a-f]{64}", expected)
@@ -397,11 +455,15 @@ def fetch_from_hub(repository: str, name: str) -> Path:
                     "delete it and load it again"
                 ) from error
             return Path(cached)
-        raise ConnectionError(f"could not download {name} of {repository}: {error}") from error
+        raise ConnectionError(
+            f"could not download {name} of {repository}: {error}"
+        ) from error
     is_sha256 = len(metadata.etag) == 64  # so it is of large files
     if is_sha256 and (found := pooch.file_hash(path)) != metadata.etag:
         path.resolve().unlink()
-        path.unlink(missing_ok=True)  # a link to the other, where the system has links
+        path.unlink(
+            missing_ok=True
+        )  # a link to the other, where the system has links
         raise ConnectionError(
             f"{name} of {repository} should have the SHA-256 sum {metadata.etag}, and has {found}: "
             "it was damaged, and has been removed; load it again"
@@ -410,10 +472,12 @@ def fetch_from_hub(repository: str, name: str) -> Path:
 
 
 def imagenet_class_names() -> list[str]:
-    """Name ImageNet's 1,000 classes, in the order of the official checkpoints' logits.
+    """Name ImageNet's 1,000 classes, in the order of the official checkpoints'
+    logits.
 
-    They stand in the config.json of google/vit-base-patch16-224 on the hub. Raises what
-    `fetch_from_hub` raises, and ValueError where there are not 1,000.
+    They stand in the config.json of google/vit-base-patch16-224 on the hub.
+    Raises what `fetch_from_hub` raises, and ValueError where there are not
+    1,000.
     """
     path = fetch_from_hub("google/vit-base-patch16-224", "config.json")
     try:
@@ -422,11 +486,17 @@ def imagenet_class_names() -> list[str]:
             raise ValueError(f"found {len(names)}")
         return [names[str(number)] for number in range(1000)]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} should name 1,000 classes in id2label: {error!r}") from error
+        raise ValueError(
+            f"{path} should name 1,000 classes in id2label: {error!r}"
+        ) from error
 
 
 def suggestions(name: str) -> str:
     """Return the names nearest to a wrong one, or all names."""
     names = [*BUNDLED, *CHECKPOINTS]
     near = get_close_matches(name, names, n=3, cutoff=0.7)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(names)}"
+    return (
+        f"; did you mean {' or '.join(near)}?"
+        if near
+        else f"; there are {', '.join(names)}"
+    )

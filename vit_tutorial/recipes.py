@@ -82,13 +82,19 @@ class Recipe:
     def __post_init__(self):
         if self.architecture not in ARCHITECTURES:
             known = " or ".join(ARCHITECTURES)
-            raise ValueError(f"architecture is {known}, got {self.architecture!r}")
+            raise ValueError(
+                f"architecture is {known}, got {self.architecture!r}"
+            )
         for name, least in LEAST.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):
-                raise ValueError(f"{name} must be a whole number, got {value!r}")
+                raise ValueError(
+                    f"{name} must be a whole number, got {value!r}"
+                )
             if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+                raise ValueError(
+                    f"{name} must be at least {least}, got {value}"
+                )
         for name in (*ABOVE_ZERO, "weight_decay", *SHARES):
             value = getattr(self, name)
             if value is None and name in ("matrix_lr", "clip"):
@@ -97,13 +103,19 @@ class Recipe:
                 raise ValueError(f"{name} must be a number, got {value!r}")
             if name in ABOVE_ZERO and not 0 < value < math.inf:
                 none = "" if name == "lr" else ", or None to do without it"
-                raise ValueError(f"{name} must be a number above 0{none}; got {value}")
+                raise ValueError(
+                    f"{name} must be a number above 0{none}; got {value}"
+                )
             if name == "weight_decay" and not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be 0 or more, got {value}")
             if name in SHARES and not 0 <= value < 1:
-                raise ValueError(f"{name} must be 0 or more, below 1; got {value}")
+                raise ValueError(
+                    f"{name} must be 0 or more, below 1; got {value}"
+                )
         if self.drop_patches and self.architecture != "ViT":
-            raise ValueError(f"drop_patches must be 0 for a {self.architecture}: it has no patches")
+            raise ValueError(
+                f"drop_patches must be 0 for a {self.architecture}: it has no patches"
+            )
         if self.dataset in DATASETS:  # load_dataset names those that there are
             classes = len(DATASETS[self.dataset].class_names)
             given = self.model.get("num_classes", classes)

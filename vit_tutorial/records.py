@@ -1,4 +1,5 @@
-"""What a run leaves behind: its folder, log and checkpoints, and how to read them.
+"""What a run leaves behind: its folder, log and checkpoints, and how to read
+them.
 
 A run writes into a folder of its own, which it locks. Every file there is
 written whole or not at all, so whatever stops a run, its last state stays
@@ -76,7 +77,9 @@ def prepare_folder(out: Path, resume: bool) -> dict | None:
     is damaged, if the one before it is damaged or missing too.
     """
     make_folder(out)
-    checkpoints = [path for name in (CHECKPOINT, PREVIOUS) if (path := out / name).exists()]
+    checkpoints = [
+        path for name in (CHECKPOINT, PREVIOUS) if (path := out / name).exists()
+    ]
     has_log = (out / "log.jsonl").exists()
     if not resume and (has_log or checkpoints):
         raise FileExistsError(
@@ -116,7 +119,9 @@ def read_checkpoint(path: Path) -> dict:
     try:
         if content[-2:] != b"\0\0" and content != with_checksum(content[:-71]):
             raise ValueError("it does not have the SHA-256 sum at its end")
-        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        checkpoint = torch.load(
+            io.BytesIO(content), map_location="cpu", weights_only=True
+        )
         if set(checkpoint) != {"model", "optimizers", "best", "records"}:
             raise KeyError(", ".join(checkpoint))
         # Each of these raises where what a run will need is missing.
@@ -125,12 +130,15 @@ def read_checkpoint(path: Path) -> dict:
         dict(best["model"], accuracy=float(best["validation_accuracy"]))
         all(record["event"] for record in checkpoint["records"])
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"{path} is damaged or no checkpoint ({type(error).__name__})") from error
+        raise ValueError(
+            f"{path} is damaged or no checkpoint ({type(error).__name__})"
+        ) from error
     return checkpoint
 
 
 def write_checkpoint(out: Path, checkpoint: dict) -> None:
-    """Write a checkpoint; the one before it stays as `checkpoint.previous.pt`."""
+    """Write a checkpoint; the one before it stays as
+    `checkpoint.previous.pt`."""
     file = io.BytesIO()  # PyTorch's own writer hides why a disk refuses
     torch.save(checkpoint, file)
     # PyTorch writes a zip archive, which ends with the length of a comment and
@@ -147,12 +155,15 @@ def with_checksum(content: bytes) -> bytes:
 
 def write_log(path: Path, records: list[dict]) -> None:
     """Write the records as JSON lines, whole."""
-    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
+    lines = [
+        json.dumps(record, ensure_ascii=False) + "\n" for record in records
+    ]
     write_whole(path, "".join(lines).encode())
 
 
 def write_whole(path: Path, content: bytes, keep: Path | None = None) -> None:
-    """Write a file beside `path` that then takes its place, so it is always whole.
+    """Write a file beside `path` that then takes its place, so it is always
+    whole.
 
     keep: the name that the file at `path`, if there is one, gets instead.
     """
@@ -162,7 +173,9 @@ def write_whole(path: Path, content: bytes, keep: Path | None = None) -> None:
             with open(part, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())  # some disks only now say that they are full
+                os.fsync(
+                    file.fileno()
+                )  # some disks only now say that they are full
             if keep is not None and path.exists():
                 path.replace(keep)
             part.replace(path)
@@ -215,9 +228,13 @@ def read_log(folder: str | os.PathLike) -> list[dict]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"line {number} of {path} is not JSON: {error}") from error
+            raise ValueError(
+                f"line {number} of {path} is not JSON: {error}"
+            ) from error
         if not isinstance(record, dict) or "event" not in record:
-            raise ValueError(f"line {number} of {path} is not a record with an event")
+            raise ValueError(
+                f"line {number} of {path} is not a record with an event"
+            )
         records.append(record)
     return records
 
@@ -256,7 +273,8 @@ def read_runs(arm: str, folder: str | os.PathLike = RUNS) -> list[list[dict]]:
 
 
 def column(run: list[dict], key: str) -> list:
-    """Return one quantity of every epoch: column(run, "validation_accuracy")."""
+    """Return one quantity of every epoch: column(run,
+    "validation_accuracy")."""
     return [record[key] for record in run if record["event"] == "epoch"]
 
 

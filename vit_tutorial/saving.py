@@ -77,7 +77,9 @@ def save_model(model: ViT | CNN, path: str | os.PathLike) -> None:
     state = {name: t.cpu().contiguous().clone() for name, t in state.items()}
     metadata["sha256"] = checksum(metadata, state)
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
+        with tempfile.TemporaryDirectory(
+            dir=target.parent, prefix=".saving-"
+        ) as folder:
             unfinished = Path(folder, target.name)
             unfinished.write_bytes(save(state, metadata))
             if target.exists():
@@ -119,7 +121,9 @@ def load_model(path: str | os.PathLike) -> ViT | CNN:
         check_facts(facts, model)
         check_numbers(state, model.state_dict())
     except (RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not hold the model that it describes: {error}") from error
+        raise ValueError(
+            f"{path} does not hold the model that it describes: {error}"
+        ) from error
     model.load_state_dict(state, assign=True)
     if isinstance(model, ViT) and model.position == "sincos_2d":
         weight = model.mlp_head[1].weight  # computed, so not in the file
@@ -137,7 +141,9 @@ def file_to_write(path: Path) -> Path:
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {target.parent}; create it first")
+        raise FileNotFoundError(
+            f"there is no folder {target.parent}; create it first"
+        )
     if target.exists():
         check_is_file(target, path)
         writable = stat.S_IMODE(target.stat().st_mode) & 0o222
@@ -185,20 +191,32 @@ def read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     return metadata, state
 
 
-def build(architecture: str, arguments: object, state: dict[str, Tensor]) -> ViT | CNN:
+def build(
+    architecture: str, arguments: object, state: dict[str, Tensor]
+) -> ViT | CNN:
     """Build a model without numbers, on the meta device, for these weights.
 
     This takes neither time nor memory, whatever the arguments say. Raises
     ValueError where names or shapes do not fit.
     """
     if architecture not in ARCHITECTURES:
-        raise ValueError(f"its architecture is {architecture!r}, and load_model builds a {KNOWN}")
+        raise ValueError(
+            f"its architecture is {architecture!r}, and load_model builds a {KNOWN}"
+        )
     if not isinstance(arguments, dict):
-        raise ValueError(f"its arguments should be a dict, not {type(arguments).__name__}")
-    layers = {name.split(".")[2] for name in state if name.startswith("transformer.layers.")}
+        raise ValueError(
+            f"its arguments should be a dict, not {type(arguments).__name__}"
+        )
+    layers = {
+        name.split(".")[2]
+        for name in state
+        if name.startswith("transformer.layers.")
+    }
     depth = arguments.get("depth")
     if isinstance(depth, int) and depth > len(layers):
-        raise ValueError(f"its depth is {depth}, and the file holds {len(layers)} layers")
+        raise ValueError(
+            f"its depth is {depth}, and the file holds {len(layers)} layers"
+        )
     try:
         with torch.device("meta"):
             model = ARCHITECTURES[architecture](**arguments)
@@ -215,11 +233,16 @@ def build(architecture: str, arguments: object, state: dict[str, Tensor]) -> ViT
 
 
 def check_facts(facts: object, model: ViT | CNN) -> None:
-    """Raise ValueError for facts that are no dict or would change an argument."""
+    """Raise ValueError for facts that are no dict or would change an
+    argument."""
     if not isinstance(facts, dict):
-        raise ValueError(f"its facts should be a dict, not {type(facts).__name__}")
+        raise ValueError(
+            f"its facts should be a dict, not {type(facts).__name__}"
+        )
     if twice := [name for name in facts if name in model.config]:
-        raise ValueError(f"it gives {', '.join(twice)} twice, as an argument and as a fact")
+        raise ValueError(
+            f"it gives {', '.join(twice)} twice, as an argument and as a fact"
+        )
 
 
 def check_numbers(state: dict[str, Tensor], like: dict[str, Tensor]) -> None:
@@ -231,10 +254,14 @@ def check_numbers(state: dict[str, Tensor], like: dict[str, Tensor]) -> None:
     first = None
     for name, tensor in state.items():
         if tensor.is_meta:
-            raise ValueError(f"{name} is on the meta device, so it holds no numbers")
+            raise ValueError(
+                f"{name} is on the meta device, so it holds no numbers"
+            )
         if not like[name].is_floating_point():
             if tensor.dtype != like[name].dtype:
-                raise ValueError(f"{name} is {short(tensor)}, and should be {short(like[name])}")
+                raise ValueError(
+                    f"{name} is {short(tensor)}, and should be {short(like[name])}"
+                )
             continue
         if tensor.dtype not in DTYPES:
             raise ValueError(
@@ -288,7 +315,9 @@ def to_json(config: dict) -> str:
         if isinstance(value, dict):
             for key in value:
                 if not isinstance(key, str):
-                    raise ValueError(f"{where} has the key {key!r}; only strings can be keys")
+                    raise ValueError(
+                        f"{where} has the key {key!r}; only strings can be keys"
+                    )
             if [*value] == ["tuple"]:
                 raise ValueError(
                     f"{where} has the only key 'tuple', which stands for a "
@@ -299,7 +328,9 @@ def to_json(config: dict) -> str:
             items = [mark(v, f"{where}[{i}]") for i, v in enumerate(value)]
             return {"tuple": items} if isinstance(value, tuple) else items
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{where} is {value}; only finite numbers are kept")
+            raise ValueError(
+                f"{where} is {value}; only finite numbers are kept"
+            )
         if value is None or isinstance(value, str | int | float):
             return value
         raise ValueError(
@@ -315,7 +346,9 @@ def from_json(text: str) -> object:
         if [*value] != ["tuple"]:
             return value
         if not isinstance(value["tuple"], list):
-            raise ValueError(f"a tuple should be written as a list, got {value}")
+            raise ValueError(
+                f"a tuple should be written as a list, got {value}"
+            )
         return tuple(value["tuple"])
 
     def refuse(constant):

@@ -33,7 +33,12 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from vit_tutorial.augment import random_erase, random_flip, random_shift
-from vit_tutorial.data import DATASETS, first_of_each_class, load_dataset, normalize
+from vit_tutorial.data import (
+    DATASETS,
+    first_of_each_class,
+    load_dataset,
+    normalize,
+)
 from vit_tutorial.recipes import RECIPES, Recipe, as_logged
 from vit_tutorial.records import (
     PREVIOUS,
@@ -51,10 +56,11 @@ from vit_tutorial.vit import ViT
 
 
 class SomePatches(nn.Module):
-    """A ViT that is shown some of the patches: (b, c, H, W) and (b, kept) -> (b, classes).
+    """A ViT that is shown some of the patches: (b, c, H, W) and (b, kept) ->
+    (b, classes).
 
-    Position embeddings are added first, so that a token still says where it comes from.
-    Source: PatchDropout (Liu et al., 2023).
+    Position embeddings are added first, so that a token still says where it
+    comes from. Source: PatchDropout (Liu et al., 2023).
     """
 
     def __init__(self, vit: ViT):
@@ -64,7 +70,9 @@ class SomePatches(nn.Module):
     def forward(self, images: Tensor, kept: Tensor) -> Tensor:
         prefix = self.vit.num_prefix
         tokens = self.vit.embed(images)  # (b, prefix + n, D)
-        patches = tokens[:, prefix:].take_along_dim(kept[:, :, None], dim=1)  # (b, kept, D)
+        patches = tokens[:, prefix:].take_along_dim(
+            kept[:, :, None], dim=1
+        )  # (b, kept, D)
         tokens = torch.cat((tokens[:, :prefix], patches), dim=1)
         return self.vit.classify(self.vit.transformer(tokens))
 
@@ -143,9 +151,13 @@ def train(
     if resume and has_model(out):
         return finished_run(recipe, seed, out, rank)
     checkpoint = prepare_folder(out, resume)
-    images, labels, held_out, held_out_labels = (t.to(device) for t in load_pictures(recipe))
+    images, labels, held_out, held_out_labels = (
+        t.to(device) for t in load_pictures(recipe)
+    )
     mean, std = DATASETS[recipe.dataset].mean, DATASETS[recipe.dataset].std
-    steps = recipe.repeats * len(images) // recipe.batch_size  # a few pictures are left over
+    steps = (
+        recipe.repeats * len(images) // recipe.batch_size
+    )  # a few pictures are left over
     if steps == 0 or recipe.batch_size % world:
         raise ValueError(
             f"batch_size must be at most the pictures of an epoch ({recipe.repeats * len(images)}) "
@@ -187,7 +199,8 @@ def train(
         after_epoch(0, model.eval())
     for epoch in range(first, recipe.epochs):
         net.train()
-        # What is drawn in an epoch comes from a seed of its own: to resume takes no more than that.
+        # What is drawn in an epoch comes from a seed of its own: to resume
+        # takes no more than that.
         torch.manual_seed(100_000 * seed + epoch)
         random = torch.Generator(device).manual_seed(100_000 * seed + epoch)
         passes = [
@@ -195,29 +208,44 @@ def train(
             for _ in range(recipe.repeats)
         ]
         order = torch.cat(passes)
-        totals = torch.zeros(2, device=device)  # loss and right answers, summed over the pictures
+        totals = torch.zeros(
+            2, device=device
+        )  # loss and right answers, summed over the pictures
         began = time.perf_counter()
         bar = tqdm(
             total=steps * recipe.batch_size,
             desc=f"epoch {epoch + 1}/{recipe.epochs}",
             unit=" images",
-            disable=True if rank else None,  # None: not where the output is no terminal
+            disable=True
+            if rank
+            else None,  # None: not where the output is no terminal
         )
         for step in range(steps):
-            done = (epoch + step / steps) / recipe.epochs  # of the whole run, from 0 to 1
+            done = (
+                epoch + step / steps
+            ) / recipe.epochs  # of the whole run, from 0 to 1
             set_learning_rates(optimizers, recipe, done)
 
-            # Drawn for the whole batch by every process: it is the same however many there are.
-            batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            # Drawn for the whole batch by every process: it is the same however
+            # many there are.
+            batch = order[
+                step * recipe.batch_size : (step + 1) * recipe.batch_size
+            ]
             x, y = augment(images[batch], recipe, random), labels[batch]
             mine = slice(rank, None, world)
             inputs = [normalize(x[mine], mean, std)]
             if recipe.drop_patches:
-                inputs.append(draw_patches(model, len(batch), recipe, done, random)[mine])
+                inputs.append(
+                    draw_patches(model, len(batch), recipe, done, random)[mine]
+                )
 
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(
+                device.type, torch.bfloat16, enabled=device.type == "cuda"
+            ):
                 logits = net(*inputs)
-            loss = F.cross_entropy(logits.float(), y[mine], label_smoothing=recipe.label_smoothing)
+            loss = F.cross_entropy(
+                logits.float(), y[mine], label_smoothing=recipe.label_smoothing
+            )
             loss.backward()
             if recipe.clip is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
@@ -228,9 +256,14 @@ def train(
             right = (logits.argmax(dim=1) == y[mine]).sum()
             totals += torch.stack((loss.detach() * len(logits), right))
             bar.update(recipe.batch_size)
-            if step % 20 == 0 and not bar.disable:  # to read a number makes a GPU wait
+            if (
+                step % 20 == 0 and not bar.disable
+            ):  # to read a number makes a GPU wait
                 seen = bar.n / world
-                bar.set_postfix(loss=f"{totals[0] / seen:.3f}", accuracy=f"{totals[1] / seen:.1%}")
+                bar.set_postfix(
+                    loss=f"{totals[0] / seen:.3f}",
+                    accuracy=f"{totals[1] / seen:.1%}",
+                )
         bar.close()
 
         if world > 1:
@@ -240,7 +273,9 @@ def train(
         validation_loss, validation_accuracy, by_class = evaluate(
             model, held_out, held_out_labels, mean, std
         )
-        if not math.isfinite(loss + validation_loss):  # the last step's is in the second alone
+        if not math.isfinite(
+            loss + validation_loss
+        ):  # the last step's is in the second alone
             raise FloatingPointError(
                 f"the loss is no longer a number in epoch {epoch + 1}; {out} keeps what it held "
                 f"before that epoch. Lower learning rates (now lr={recipe.lr}, "
@@ -263,14 +298,19 @@ def train(
             best = {
                 "epoch": epoch + 1,
                 "validation_accuracy": validation_accuracy,
-                "model": {name: t.cpu().clone() for name, t in model.state_dict().items()},
+                "model": {
+                    name: t.cpu().clone()
+                    for name, t in model.state_dict().items()
+                },
             }
         if after_epoch is not None:
             after_epoch(epoch + 1, model)
         if rank == 0:
             checkpoint = {
                 "model": model.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                "optimizers": [
+                    optimizer.state_dict() for optimizer in optimizers
+                ],
                 "best": best,
                 "records": records,
             }
@@ -283,10 +323,15 @@ def train(
                 flush=True,
             )
 
-    # The test set is read here, once, by the epoch that was best on the held-out pictures.
+    # The test set is read here, once, by the epoch that was best on the
+    # held-out pictures.
     model.load_state_dict(best["model"])
-    test_images, test_labels = (t.to(device) for t in load_dataset(recipe.dataset, "test"))
-    test_loss, test_accuracy, _ = evaluate(model, test_images, test_labels, mean, std)
+    test_images, test_labels = (
+        t.to(device) for t in load_dataset(recipe.dataset, "test")
+    )
+    test_loss, test_accuracy, _ = evaluate(
+        model, test_images, test_labels, mean, std
+    )
     records.append(
         {
             "event": "test",
@@ -309,13 +354,17 @@ def train(
             save_model(model, out / "model.safetensors")
         write_log(out / "log.jsonl", records)
         (out / PREVIOUS).unlink(missing_ok=True)
-        print(f"best on held-out pictures: epoch {best['epoch']}; test: {test_accuracy:.2%}")
+        print(
+            f"best on held-out pictures: epoch {best['epoch']}; test: {test_accuracy:.2%}"
+        )
     if world > 1:
         dist.barrier()
     return model, records
 
 
-def finished_run(recipe: Recipe, seed: int, out: Path, rank: int) -> tuple[nn.Module, list[dict]]:
+def finished_run(
+    recipe: Recipe, seed: int, out: Path, rank: int
+) -> tuple[nn.Module, list[dict]]:
     """Read a finished run's model and records, and say that it is finished."""
     records = read_log(out)
     now = {"recipe": as_logged(recipe), "seed": seed}
@@ -339,7 +388,9 @@ def restore(
     try:
         model.load_state_dict(checkpoint["best"]["model"])  # would it fit?
         model.load_state_dict(checkpoint["model"])
-        for optimizer, state in zip(optimizers, checkpoint["optimizers"], strict=True):
+        for optimizer, state in zip(
+            optimizers, checkpoint["optimizers"], strict=True
+        ):
             optimizer.load_state_dict(state)
     except Exception as error:  # a crafted file may raise anything
         raise ValueError(
@@ -351,7 +402,9 @@ def restore(
 def check_seed(seed: int) -> None:
     """Raise ValueError unless PyTorch takes 100,000 times this as a seed."""
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")
+        raise ValueError(
+            f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}"
+        )
 
 
 def check_fit(recipe: Recipe, model: nn.Module, images: Tensor) -> None:
@@ -372,9 +425,11 @@ def check_fit(recipe: Recipe, model: nn.Module, images: Tensor) -> None:
 
 
 def load_pictures(recipe: Recipe) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Load what to train on and what to choose on: images, labels, held-out images and labels.
+    """Load what to train on and what to choose on: images, labels, held-out
+    images and labels.
 
-    The last of each class are held out, so they are the same however many are trained on.
+    The last of each class are held out, so they are the same however many are
+    trained on.
     """
     images, labels = load_dataset(recipe.dataset, "train", recipe.subset)
     held_out = last_of_each_class(labels, recipe.validation)
@@ -384,12 +439,15 @@ def load_pictures(recipe: Recipe) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             raise ValueError(
                 f"train_on must be a multiple of 10 from 10 to {len(kept)}, got {recipe.train_on}"
             )
-        kept, kept_labels = first_of_each_class(kept, kept_labels, recipe.train_on)
+        kept, kept_labels = first_of_each_class(
+            kept, kept_labels, recipe.train_on
+        )
     return kept, kept_labels, images[held_out], labels[held_out]
 
 
 def last_of_each_class(labels: Tensor, count: int) -> Tensor:
-    """Mark the last count/10 pictures of each of the 10 classes: a mask over the labels."""
+    """Mark the last count/10 pictures of each of the 10 classes: a mask over
+    the labels."""
     if count % 10 or not 10 <= count < len(labels):
         raise ValueError(
             f"validation must be a multiple of 10 from 10 to {len(labels) - 10}, got {count}"
@@ -401,7 +459,8 @@ def last_of_each_class(labels: Tensor, count: int) -> Tensor:
 
 
 def augment(images: Tensor, recipe: Recipe, random: torch.Generator) -> Tensor:
-    """Change each picture of a batch as the recipe says: uint8 (b, c, H, W) stays."""
+    """Change each picture of a batch as the recipe says: uint8 (b, c, H, W)
+    stays."""
     if recipe.flip:
         images = random_flip(images, random)
     if recipe.shift:
@@ -411,10 +470,15 @@ def augment(images: Tensor, recipe: Recipe, random: torch.Generator) -> Tensor:
     return images
 
 
-def draw_patches(vit: ViT, b: int, recipe: Recipe, done: float, random: torch.Generator) -> Tensor:
-    """Choose which patches each picture shows, (b, kept), more of them as the run goes on."""
+def draw_patches(
+    vit: ViT, b: int, recipe: Recipe, done: float, random: torch.Generator
+) -> Tensor:
+    """Choose which patches each picture shows, (b, kept), more of them as the
+    run goes on."""
     n = math.prod(vit.grid)
-    order = torch.rand(b, n, generator=random, device=random.device).argsort(dim=1)
+    order = torch.rand(b, n, generator=random, device=random.device).argsort(
+        dim=1
+    )
     return order[:, : count_kept(vit, recipe, done)]
 
 
@@ -427,25 +491,36 @@ def count_kept(vit: ViT, recipe: Recipe, done: float) -> int:
 def compiled(net: nn.Module, mode: str) -> nn.Module:
     """Let torch.compile join the many small operations of a step into few.
 
-    How many patches SomePatches is shown changes as the run goes on. dynamic=True has one program
-    serve them all; to compile one for each would take minutes, and PyTorch stops after eight.
+    How many patches SomePatches is shown changes as the run goes on.
+    dynamic=True has one program serve them all; to compile one for each would
+    take minutes, and PyTorch stops after eight.
     """
-    # einops notes each kind of tensor that it meets, and a new note has everything compiled anew.
+    # einops notes each kind of tensor that it meets, and a new note has
+    # everything compiled anew.
     for kind in (torch.zeros(1), nn.Parameter(torch.zeros(1))):
         rearrange(kind, "one -> one")
-    return torch.compile(net, dynamic=True if isinstance(net, SomePatches) else None, mode=mode)
+    return torch.compile(
+        net, dynamic=True if isinstance(net, SomePatches) else None, mode=mode
+    )
 
 
-def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Give each parameter its optimiser: Muon for the blocks' matrices, AdamW for all others.
+def build_optimizers(
+    model: nn.Module, recipe: Recipe
+) -> list[torch.optim.Optimizer]:
+    """Give each parameter its optimiser: Muon for the blocks' matrices, AdamW
+    for all others.
 
-    Only matrices (and convolutions) decay: to pull a bias, a scale, the class token or a position
-    to zero has no use.
+    Only matrices (and convolutions) decay: to pull a bias, a scale, the class
+    token or a position to zero has no use.
     """
     blocks, others, rest = [], [], []
     for name, parameter in model.named_parameters():
         weight = name.endswith(".weight") and parameter.ndim > 1
-        in_block = weight and name.startswith("transformer.") and recipe.matrix_lr is not None
+        in_block = (
+            weight
+            and name.startswith("transformer.")
+            and recipe.matrix_lr is not None
+        )
         (blocks if in_block else others if weight else rest).append(parameter)
     optimizers = [
         torch.optim.AdamW(
@@ -457,7 +532,9 @@ def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optim
     ]
     if blocks:
         optimizers.append(
-            torch.optim.Muon(blocks, lr=recipe.matrix_lr, weight_decay=recipe.weight_decay)
+            torch.optim.Muon(
+                blocks, lr=recipe.matrix_lr, weight_decay=recipe.weight_decay
+            )
         )
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -471,11 +548,14 @@ def set_learning_rates(
     """Set the learning rates for a moment of the run: done goes from 0 to 1."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["highest_lr"] * learning_rate(done, recipe.warm_up)
+            group["lr"] = group["highest_lr"] * learning_rate(
+                done, recipe.warm_up
+            )
 
 
 def learning_rate(done: float, warm_up: float) -> float:
-    """Give the share of the highest learning rate: a straight rise, then half a cosine to zero."""
+    """Give the share of the highest learning rate: a straight rise, then half a
+    cosine to zero."""
     if done < warm_up:
         return done / warm_up
     return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
@@ -483,18 +563,29 @@ def learning_rate(done: float, warm_up: float) -> float:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, images: Tensor, labels: Tensor, mean: Sequence[float], std: Sequence[float]
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    mean: Sequence[float],
+    std: Sequence[float],
 ) -> tuple[float, float, list[float]]:
-    """Compute the mean cross-entropy, the accuracy, and that of each class, on uint8 pictures."""
+    """Compute the mean cross-entropy, the accuracy, and that of each class, on
+    uint8 pictures."""
     model.eval()
-    logits = torch.cat([model(normalize(part, mean, std)) for part in images.split(500)])
+    logits = torch.cat(
+        [model(normalize(part, mean, std)) for part in images.split(500)]
+    )
     right = (logits.argmax(dim=1) == labels).double()
-    by_class = [right[labels == number].mean().item() for number in range(logits.shape[1])]
+    by_class = [
+        right[labels == number].mean().item()
+        for number in range(logits.shape[1])
+    ]
     return F.cross_entropy(logits, labels).item(), right.mean().item(), by_class
 
 
 def find_device(name: str) -> tuple[torch.device, int, int]:
-    """Find the device to train on, this process's rank and the number of processes.
+    """Find the device to train on, this process's rank and the number of
+    processes.
 
     Raises ValueError for a device that is not there.
     """
@@ -504,7 +595,9 @@ def find_device(name: str) -> tuple[torch.device, int, int]:
     if torch.cuda.is_available():
         there.insert(0, "cuda")
     if name not in ("auto", *there):
-        raise ValueError(f"no device {name!r} here: there are {', '.join(there)}")
+        raise ValueError(
+            f"no device {name!r} here: there are {', '.join(there)}"
+        )
     kind = there[0] if name == "auto" else name
     world, rank, local_rank = read_torchrun()
     if world == 1:
@@ -565,7 +658,11 @@ def describe_machine(device: torch.device, world: int) -> dict:
         name = torch.cuda.get_device_name(device)
     elif Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        names = [
+            line.split(":")[1].strip()
+            for line in lines
+            if line.startswith("model name")
+        ]
         name = names[0] if names else name
     return {
         "hardware": {
@@ -574,7 +671,10 @@ def describe_machine(device: torch.device, world: int) -> dict:
             "processes": world,
             "threads": torch.get_num_threads(),
         },
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+        },
     }
 
 
@@ -597,26 +697,46 @@ def stop(line: str, interrupt: KeyboardInterrupt) -> None:
     by_ctrl_c = not interrupt.args
     if sys.stderr.isatty():
         print(file=sys.stderr)  # leave the progress bar's line
-    print(line.format(how="Ctrl-C" if by_ctrl_c else "SIGTERM"), file=sys.stderr)
+    print(
+        line.format(how="Ctrl-C" if by_ctrl_c else "SIGTERM"), file=sys.stderr
+    )
     number = signal.SIGINT if by_ctrl_c else signal.SIGTERM
     sys.exit(128 + number)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train a Vision Transformer on Fashion-MNIST, on a CPU or a GPU, with torchrun on many."""
-    parser = argparse.ArgumentParser("python -m vit_tutorial.train", description=main.__doc__)
-    parser.add_argument("--recipe", choices=RECIPES, default="quick", help="default: %(default)s")
-    parser.add_argument("--out", metavar="DIR", help="folder to write to; default: runs/RECIPE-N")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    """Train a Vision Transformer on Fashion-MNIST, on a CPU or a GPU, with
+    torchrun on many."""
+    parser = argparse.ArgumentParser(
+        "python -m vit_tutorial.train", description=main.__doc__
+    )
     parser.add_argument(
-        "--device", default="auto", help="cpu, cuda, mps; auto, the default: the best there is"
+        "--recipe",
+        choices=RECIPES,
+        default="quick",
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder to write to; default: runs/RECIPE-N",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="cpu, cuda, mps; auto, the default: the best there is",
     )
     parser.add_argument(
         "--epochs",
         type=int,
         metavar="N",
         help="instead of the recipe's: "
-        + ", ".join(f"{name} {recipe.epochs}" for name, recipe in RECIPES.items()),
+        + ", ".join(
+            f"{name} {recipe.epochs}" for name, recipe in RECIPES.items()
+        ),
     )
     parser.add_argument(
         "--compile",
@@ -624,7 +744,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default="default",
         help="on a GPU: off, or the mode of torch.compile; default: %(default)s",
     )
-    parser.add_argument("--resume", action="store_true", help="go on where the run in DIR stopped")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where the run in DIR stopped",
+    )
     given = parser.parse_args(arguments)
     command = f"python -m vit_tutorial.train --recipe {given.recipe} --seed {given.seed}"
     out = given.out or f"runs/{given.recipe}-{given.seed}"

@@ -103,10 +103,14 @@ def compare(
         pairs = list(against)
     unknown = {name for pair in pairs for name in pair} - values.keys()
     if unknown or not pairs:
-        raise ValueError(f"expected pairs of two of the arms {', '.join(values)}, got {against!r}")
+        raise ValueError(
+            f"expected pairs of two of the arms {', '.join(values)}, got {against!r}"
+        )
 
     counts = tuple(len(each) for each in values.values())
-    residuals = sum(((each - each.mean()) ** 2).sum() for each in values.values())
+    residuals = sum(
+        ((each - each.mean()) ** 2).sum() for each in values.values()
+    )
     spread = (residuals / degrees_of_freedom(counts)) ** 0.5  # pooled over arms
     index = {name: i for i, name in enumerate(values)}
     indices = tuple((index[one], index[other]) for one, other in pairs)
@@ -167,7 +171,9 @@ def compare_over_images(
             raise ValueError(f"the values of {name!r} must all be finite")
     unknown = {name for pair in pairs for name in pair} - arrays.keys()
     if unknown or not pairs:
-        raise ValueError(f"expected pairs of two of {', '.join(arrays)}, got {pairs!r}")
+        raise ValueError(
+            f"expected pairs of two of {', '.join(arrays)}, got {pairs!r}"
+        )
     (n,) = shape
     tail = (1 - confidence) / len(pairs) / 2  # of one pair, on one side
     critical = student.ppf(1 - tail, n - 1)

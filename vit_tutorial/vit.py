@@ -1,7 +1,7 @@
 """The Vision Transformer (Dosovitskiy et al., 2021), in one file.
 
-b pictures, n patches, h heads of width d, D = dim. Equation numbers are those of the paper's
-section 3.1 and appendix A.
+b pictures, n patches, h heads of width d, D = dim. Equation numbers are those
+of the paper's section 3.1 and appendix A.
 """
 
 import torch
@@ -22,7 +22,8 @@ from vit_tutorial.positions import POSITIONS, rows_and_columns, sincos_2d
 
 
 class PreNorm(nn.Module):
-    """Normalise each token, then apply `fn`: the LN(.) inside equations 2 and 3."""
+    """Normalise each token, then apply `fn`: the LN(.) inside equations 2 and
+    3."""
 
     def __init__(self, dim: int, fn: nn.Module, *, eps: float = 1e-6):
         super().__init__()
@@ -35,7 +36,8 @@ class PreNorm(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a GELU between them, on each token alone: the MLP of equation 3.
+    """Two linear layers with a GELU between them, on each token alone: the MLP
+    of equation 3.
 
     Shapes: (b, n, D) -> (b, n, D), through (b, n, hidden_dim).
     """
@@ -57,11 +59,14 @@ class FeedForward(nn.Module):
 
 
 class Attention(nn.Module):
-    """Let every token gather from every token: the MSA of equation 2, written out in appendix A.
+    """Let every token gather from every token: the MSA of equation 2, written
+    out in appendix A.
 
-    Shapes: (b, n, D) -> (b, n, D), with attention weights of (b, h, n, n). The weights exist only
-    while somebody listens to `attend` (see `record_attention`); otherwise PyTorch's fused kernel
-    computes the same output without ever holding them, and mostly faster (benchmarks/attention.py).
+    Shapes: (b, n, D) -> (b, n, D), with attention weights of (b, h, n, n). The
+    weights exist only while somebody listens to `attend` (see
+    `record_attention`); otherwise PyTorch's fused kernel computes the same
+    output without ever holding them, and mostly faster
+    (benchmarks/attention.py).
     """
 
     def __init__(
@@ -74,7 +79,9 @@ class Attention(nn.Module):
         qkv_bias: bool = False,
     ):
         super().__init__()
-        dim, heads, dim_head = check_sizes(dim=dim, heads=heads, dim_head=dim_head)
+        dim, heads, dim_head = check_sizes(
+            dim=dim, heads=heads, dim_head=dim_head
+        )
         (dropout,) = check_rates(dropout=dropout)
         qkv_bias = check_switch(qkv_bias=qkv_bias)
         inner_dim = heads * dim_head
@@ -82,7 +89,9 @@ class Attention(nn.Module):
         self.scale = dim_head**-0.5
         self.to_qkv = nn.Linear(dim, 3 * inner_dim, bias=qkv_bias)
         self.attend = nn.Softmax(dim=-1)
-        one_full_head = heads == 1 and dim_head == dim  # then there is nothing to join
+        one_full_head = (
+            heads == 1 and dim_head == dim
+        )  # then there is nothing to join
         self.to_out = (
             nn.Identity()
             if one_full_head
@@ -91,17 +100,22 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.to_qkv(x).chunk(3, dim=-1)  # eq. 5: three times (b, n, h*d)
-        q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=self.heads) for t in qkv)
+        q, k, v = (
+            rearrange(t, "b n (h d) -> b h n d", h=self.heads) for t in qkv
+        )
         if self.attend._forward_hooks:
             scores = q @ k.transpose(-1, -2) * self.scale  # (b, h, n, n)
             out = self.attend(scores) @ v  # eq. 6 and 7
         else:
-            out = F.scaled_dot_product_attention(q, k, v, scale=self.scale)  # the same, fused
+            out = F.scaled_dot_product_attention(
+                q, k, v, scale=self.scale
+            )  # the same, fused
         return self.to_out(rearrange(out, "b h n d -> b n (h d)"))  # eq. 8
 
 
 class Transformer(nn.Module):
-    """The encoder: `depth` times attention and MLP, each added to what came in. (b, n, D) stays."""
+    """The encoder: `depth` times attention and MLP, each added to what came in.
+    (b, n, D) stays."""
 
     def __init__(
         self,
@@ -119,11 +133,16 @@ class Transformer(nn.Module):
         (depth,) = check_sizes(depth=depth)
         self.layers = nn.ModuleList()
         for _ in range(depth):
-            attention = Attention(dim, heads, dim_head, dropout, qkv_bias=qkv_bias)
+            attention = Attention(
+                dim, heads, dim_head, dropout, qkv_bias=qkv_bias
+            )
             feed_forward = FeedForward(dim, mlp_dim, dropout)
             self.layers.append(
                 nn.ModuleList(
-                    [PreNorm(dim, attention, eps=eps), PreNorm(dim, feed_forward, eps=eps)]
+                    [
+                        PreNorm(dim, attention, eps=eps),
+                        PreNorm(dim, feed_forward, eps=eps),
+                    ]
                 )
             )
 
@@ -137,21 +156,28 @@ class Transformer(nn.Module):
 class ViT(nn.Module):
     """Classify pictures with a Transformer encoder over their patches.
 
-    forward(images) is classify(transformer(embed(images))): (b, c, H, W) -> (b, num_classes).
+    forward(images) is classify(transformer(embed(images))): (b, c, H, W) -> (b,
+    num_classes).
 
     Args:
-        image_size, patch_size: pixels, one number or (height, width); the patch divides the image.
+        image_size, patch_size: pixels, one number or (height, width); the patch
+            divides the image.
         num_classes, channels: of the labels and of the pictures.
-        dim, depth, heads, dim_head, mlp_dim: the paper's D, L, heads, D_h and MLP size.
-        pool: "cls" reads a class token; "mean" has none and averages the patches.
-        dropout, emb_dropout: after every linear layer of a block but qkv; on the embedded tokens.
-        qkv_bias: whether queries, keys and values have one (the official models do).
-        position: "none", "learned", "learned_2d" or "sincos_2d"; see `positions.py`.
+        dim, depth, heads, dim_head, mlp_dim: the paper's D, L, heads, D_h and
+            MLP size.
+        pool: "cls" reads a class token; "mean" has none and averages the
+            patches.
+        dropout, emb_dropout: after every linear layer of a block but qkv; on
+            the embedded tokens.
+        qkv_bias: whether queries, keys and values have one (the official models
+            do).
+        position: "none", "learned", "learned_2d" or "sincos_2d"; see
+            `positions.py`.
         eps: of every LayerNorm.
 
-    `config` holds these arguments, as plain Python values. Raises ValueError for those that do not
-    fit, of whatever type.
-    Source: section 3.1, equations 1 to 4.
+    `config` holds these arguments, as plain Python values. Raises ValueError
+    for those that do not fit, of whatever type. Source: section 3.1, equations
+    1 to 4.
     """
 
     def __init__(
@@ -174,16 +200,20 @@ class ViT(nn.Module):
         eps: float = 1e-6,
     ):
         super().__init__()
-        num_classes, channels, dim, depth, heads, dim_head, mlp_dim = check_sizes(
-            num_classes=num_classes,
-            channels=channels,
-            dim=dim,
-            depth=depth,
-            heads=heads,
-            dim_head=dim_head,
-            mlp_dim=mlp_dim,
+        num_classes, channels, dim, depth, heads, dim_head, mlp_dim = (
+            check_sizes(
+                num_classes=num_classes,
+                channels=channels,
+                dim=dim,
+                depth=depth,
+                heads=heads,
+                dim_head=dim_head,
+                mlp_dim=mlp_dim,
+            )
         )
-        dropout, emb_dropout = check_rates(dropout=dropout, emb_dropout=emb_dropout)
+        dropout, emb_dropout = check_rates(
+            dropout=dropout, emb_dropout=emb_dropout
+        )
         qkv_bias = check_switch(qkv_bias=qkv_bias)
         eps = check_eps(eps)
         check_choice("pool", pool, ("cls", "mean"))
@@ -215,22 +245,39 @@ class ViT(nn.Module):
             Patchify(patch_size),  # (b, c, H, W) -> (b, n, p1*p2*c)
             nn.Linear(p1 * p2 * channels, dim),  # E of eq. 1
         )
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if pool == "cls" else None
+        self.cls_token = (
+            nn.Parameter(torch.zeros(1, 1, dim)) if pool == "cls" else None
+        )
         tokens = self.num_prefix + rows * columns
         if position == "learned":
-            self.pos_embedding = nn.Parameter(torch.empty(1, tokens, dim))  # E_pos of eq. 1
+            self.pos_embedding = nn.Parameter(
+                torch.empty(1, tokens, dim)
+            )  # E_pos of eq. 1
         elif position == "learned_2d":
             if dim % 2:
-                raise ValueError(f'position="learned_2d" needs an even dim, got {dim}')
+                raise ValueError(
+                    f'position="learned_2d" needs an even dim, got {dim}'
+                )
             self.pos_rows = nn.Parameter(torch.empty(rows, dim // 2))
             self.pos_columns = nn.Parameter(torch.empty(columns, dim // 2))
         elif position == "sincos_2d":
-            self.register_buffer("pos_sincos", sincos_2d(self.grid, dim), persistent=False)
+            self.register_buffer(
+                "pos_sincos", sincos_2d(self.grid, dim), persistent=False
+            )
         self.dropout = nn.Dropout(emb_dropout)
         self.transformer = Transformer(
-            dim, depth, heads, dim_head, mlp_dim, dropout, qkv_bias=qkv_bias, eps=eps
+            dim,
+            depth,
+            heads,
+            dim_head,
+            mlp_dim,
+            dropout,
+            qkv_bias=qkv_bias,
+            eps=eps,
         )
-        self.mlp_head = nn.Sequential(nn.LayerNorm(dim, eps=eps), nn.Linear(dim, num_classes))
+        self.mlp_head = nn.Sequential(
+            nn.LayerNorm(dim, eps=eps), nn.Linear(dim, num_classes)
+        )
         self.init_weights()
 
     @property
@@ -242,11 +289,15 @@ class ViT(nn.Module):
         return self.classify(self.transformer(self.embed(images)))
 
     def embed(self, images: Tensor) -> Tensor:
-        """Make the encoder's tokens of pictures, equation 1: (b, c, H, W) -> (b, tokens, D)."""
+        """Make the encoder's tokens of pictures, equation 1: (b, c, H, W) ->
+        (b, tokens, D)."""
         shape = ("b", self.config["channels"], *self.image_size)
         check_images(images, shape, self.to_patch_embedding[1].weight)
         x = self.to_patch_embedding(images)  # eq. 1: x_p E, (b, n, D)
-        if self.position in ("learned_2d", "sincos_2d"):  # the class token stands nowhere
+        if self.position in (
+            "learned_2d",
+            "sincos_2d",
+        ):  # the class token stands nowhere
             x = x + self.patch_positions()
         if self.cls_token is not None:
             cls = repeat(self.cls_token, "1 1 d -> b 1 d", b=len(x))
@@ -256,7 +307,8 @@ class ViT(nn.Module):
         return self.dropout(x)
 
     def patch_positions(self) -> Tensor | None:
-        """Give each patch's position embedding, (n, D), row by row; None without positions."""
+        """Give each patch's position embedding, (n, D), row by row; None
+        without positions."""
         match self.position:
             case "learned":
                 return self.pos_embedding[0, self.num_prefix :]
@@ -267,17 +319,21 @@ class ViT(nn.Module):
         return None
 
     def classify(self, tokens: Tensor) -> Tensor:
-        """Read the answer off the encoder's output, equation 4: (b, tokens, D) -> (b, classes)."""
+        """Read the answer off the encoder's output, equation 4: (b, tokens, D)
+        -> (b, classes)."""
         x = tokens.mean(dim=1) if self.pool == "mean" else tokens[:, 0]
         return self.mlp_head(x)  # eq. 4: LN, and the classifier that reads y
 
     def init_weights(self) -> None:
-        """Draw fresh weights as the official code does: a zero head, so that training starts at
-        equal odds, a zero class token, positions N(0, 0.02), Xavier inside the blocks."""
+        """Draw fresh weights as the official code does: a zero head, so that
+        training starts at equal odds, a zero class token, positions N(0, 0.02),
+        Xavier inside the blocks."""
         patch_projection, head = self.to_patch_embedding[1], self.mlp_head[1]
         for module in self.transformer.modules():
             if isinstance(module, Attention):
-                for weight in module.to_qkv.weight.chunk(3):  # three matrices that share a layer
+                for weight in module.to_qkv.weight.chunk(
+                    3
+                ):  # three matrices that share a layer
                     nn.init.xavier_uniform_(weight)
                 if module.to_qkv.bias is not None:
                     nn.init.zeros_(module.to_qkv.bias)
@@ -288,7 +344,9 @@ class ViT(nn.Module):
                 for linear in (module.net[0], module.net[3]):
                     nn.init.xavier_uniform_(linear.weight)
                     nn.init.normal_(linear.bias, std=1e-6)
-        nn.init.trunc_normal_(patch_projection.weight, std=patch_projection.in_features**-0.5)
+        nn.init.trunc_normal_(
+            patch_projection.weight, std=patch_projection.in_features**-0.5
+        )
         nn.init.zeros_(patch_projection.bias)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)

@@ -1,7 +1,8 @@
 """Read the checkpoints that other libraries publish.
 
-All of them hold the same model. What differs are the names, which the tables below set side by
-side, and the order of a weight's axes, which an einops pattern puts right.
+All of them hold the same model. What differs are the names, which the tables
+below set side by side, and the order of a weight's axes, which an einops
+pattern puts right.
 """
 
 import os
@@ -18,11 +19,12 @@ from torch import Tensor
 from vit_tutorial.checks import check_path
 from vit_tutorial.saving import check_is_file
 
-# Ours on the left, theirs on the right. "…" stands for what precedes the names of layer {i}, given
-# in the first line; with us it is "transformer.layers.{i}.". Only weights are listed: the bias of
-# each has the same name but for "bias" at the end. {query,key,value} are three weights of theirs
-# that make one of ours. Where ours is repeated, the first lines are one spelling of the whole
-# table, the second lines another.
+# Ours on the left, theirs on the right. "…" stands for what precedes the names
+# of layer {i}, given in the first line; with us it is
+# "transformer.layers.{i}.". Only weights are listed: the bias of each has the
+# same name but for "bias" at the end. {query,key,value} are three weights of
+# theirs that make one of ours. Where ours is repeated, the first lines are one
+# spelling of the whole table, the second lines another.
 TIMM = """
     …                            blocks.{i}.
     cls_token                    cls_token
@@ -115,12 +117,16 @@ READERS = {
 def from_timm(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of a timm `VisionTransformer` as those of `ViT`.
 
-    timm's class_token=False with global_pool="avg" is our pool="mean". Build the ViT with
-    qkv_bias=True and eps=1e-6, timm's defaults.
+    timm's class_token=False with global_pool="avg" is our pool="mean". Build
+    the ViT with qkv_bias=True and eps=1e-6, timm's defaults.
 
     Raises ValueError, naming the keys, for anything but the plain ViT.
     """
-    state = convert("from_timm", state_dict, optional=("cls_token", "pos_embedding", "qkv.bias"))
+    state = convert(
+        "from_timm",
+        state_dict,
+        optional=("cls_token", "pos_embedding", "qkv.bias"),
+    )
     if ("cls_token" in state_dict) == ("fc_norm.weight" in state_dict):
         raise ValueError(
             "from_timm reads a class token followed by norm.*, or no class token and fc_norm.*: a "
@@ -130,7 +136,8 @@ def from_timm(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of a torchvision `VisionTransformer` as those of `ViT`.
+    """Return the weights of a torchvision `VisionTransformer` as those of
+    `ViT`.
 
     Build the ViT with qkv_bias=True and eps=1e-6, as torchvision does.
 
@@ -140,27 +147,30 @@ def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_huggingface(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of a transformers `ViTForImageClassification` as those of `ViT`.
+    """Return the weights of a transformers `ViTForImageClassification` as those
+    of `ViT`.
 
-    Takes the names on disk and those in the memory of transformers 5, with or without "vit." in
-    front. Build the ViT with config.qkv_bias and eps=config.layer_norm_eps, which is 1e-12 unless
-    somebody said otherwise.
+    Takes the names on disk and those in the memory of transformers 5, with or
+    without "vit." in front. Build the ViT with config.qkv_bias and
+    eps=config.layer_norm_eps, which is 1e-12 unless somebody said otherwise.
 
     Raises ValueError, naming the keys, for anything but the plain ViT.
     """
-    return convert("from_huggingface", state_dict, prefix="vit.", optional=("qkv.bias",))
+    return convert(
+        "from_huggingface", state_dict, prefix="vit.", optional=("qkv.bias",)
+    )
 
 
 def from_npz(path: str | os.PathLike) -> dict[str, Tensor]:
     """Read the weights of an official .npz file as those of `ViT`.
 
-    Takes the names of the published files, of today's Flax and of big_vision, which gives the
-    class token no position: here it gets zeros. Build the ViT with qkv_bias=True and eps=1e-6, as
-    the official code does.
+    Takes the names of the published files, of today's Flax and of big_vision,
+    which gives the class token no position: here it gets zeros. Build the ViT
+    with qkv_bias=True and eps=1e-6, as the official code does.
 
-    Raises ValueError for a damaged file and, naming the keys, for anything but the plain ViT with
-    a class token; FileNotFoundError where there is no file, and another OSError for a folder or a
-    pipe.
+    Raises ValueError for a damaged file and, naming the keys, for anything but
+    the plain ViT with a class token; FileNotFoundError where there is no file,
+    and another OSError for a folder or a pipe.
     """
     path = check_path(path)
     if path.exists():
@@ -174,12 +184,23 @@ def from_npz(path: str | os.PathLike) -> dict[str, Tensor]:
                 f"{path} is damaged, cut short or no .npz file of plain numbers ({error}); "
                 "fetch it again"
             ) from error
-    for prefix in ("opt/target/", "params/"):  # a training state: the model is a part of it
+    for prefix in (
+        "opt/target/",
+        "params/",
+    ):  # a training state: the model is a part of it
         if any(name.startswith(prefix) for name in state):
-            state = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+            state = {
+                n.removeprefix(prefix): t
+                for n, t in state.items()
+                if n.startswith(prefix)
+            }
     converted = convert("from_npz", state, optional=("pos_embedding",))
-    if "pos_embedding" in state:  # of the patches alone, so says its place outside "Transformer/"
-        converted["pos_embedding"] = F.pad(converted["pos_embedding"], (0, 0, 1, 0))
+    if (
+        "pos_embedding" in state
+    ):  # of the patches alone, so says its place outside "Transformer/"
+        converted["pos_embedding"] = F.pad(
+            converted["pos_embedding"], (0, 0, 1, 0)
+        )
     return converted
 
 
@@ -190,7 +211,11 @@ def as_tensor(array: np.ndarray) -> Tensor:
 
 
 def convert(
-    reader: str, state_dict: Mapping, *, prefix: str = "", optional: tuple[str, ...] = ()
+    reader: str,
+    state_dict: Mapping,
+    *,
+    prefix: str = "",
+    optional: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
     """Return their weights with our names and our order of axes.
 
@@ -199,38 +224,62 @@ def convert(
         optional: ends of our names; a model may have been built without these.
     """
     if not isinstance(state_dict, Mapping):
-        raise ValueError(f"{reader} takes model.state_dict(), not a {type(state_dict).__name__}")
+        raise ValueError(
+            f"{reader} takes model.state_dict(), not a {type(state_dict).__name__}"
+        )
     if other := [key for key in state_dict if not isinstance(key, str)]:
         raise ValueError(
             f"{reader} takes model.state_dict(), whose keys are names; found the key {other[0]!r}"
         )
-    state = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
+    state = {
+        name.removeprefix(prefix): tensor for name, tensor in state_dict.items()
+    }
     if len(state) < len(state_dict):
-        raise ValueError(f"{reader} found a name both with {prefix!r} in front and without")
+        raise ValueError(
+            f"{reader} found a name both with {prefix!r} in front and without"
+        )
     table, axes = READERS[reader]
     rows = nearest_spelling(table, state)
     for end in optional:
-        group = {ours: theirs for ours, theirs in rows.items() if ours.endswith(end)}
+        group = {
+            ours: theirs for ours, theirs in rows.items() if ours.endswith(end)
+        }
         if not names_in(group) & state.keys():
-            rows = {ours: theirs for ours, theirs in rows.items() if ours not in group}
+            rows = {
+                ours: theirs
+                for ours, theirs in rows.items()
+                if ours not in group
+            }
     if problem := difference(rows, state):
-        raise ValueError(f"{reader} cannot read these weights ({problem}). {advice(reader, state)}")
+        raise ValueError(
+            f"{reader} cannot read these weights ({problem}). {advice(reader, state)}"
+        )
     converted = {}
     for ours, theirs in rows.items():
         pattern = next((axes[end] for end in axes if ours.endswith(end)), None)
         parts = [state[name].detach() for name in theirs]
         try:
-            converted[ours] = torch.cat([rearrange(t, pattern) if pattern else t for t in parts])
+            converted[ours] = torch.cat(
+                [rearrange(t, pattern) if pattern else t for t in parts]
+            )
         except (EinopsError, RuntimeError) as error:
-            raise ValueError(f"{reader} cannot read {', '.join(theirs)}: {error}") from error
+            raise ValueError(
+                f"{reader} cannot read {', '.join(theirs)}: {error}"
+            ) from error
     return converted
 
 
 def difference(rows: Mapping[str, list[str]], state: Mapping) -> str:
-    """Return the first few differences between a state dict and a table, or ""."""
+    """Return the first few differences between a state dict and a table, or
+    ""."""
     expected = names_in(rows)
     problems = {
-        "missing": [name for theirs in rows.values() for name in theirs if name not in state],
+        "missing": [
+            name
+            for theirs in rows.values()
+            for name in theirs
+            if name not in state
+        ],
         "unknown": [name for name in state if name not in expected],
         "not floating-point numbers": [
             name
@@ -243,16 +292,19 @@ def difference(rows: Mapping[str, list[str]], state: Mapping) -> str:
         ],
     }
     return "; ".join(
-        f"{problem}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if names[3:] else "")
+        f"{problem}: {', '.join(names[:3])}"
+        + (f" and {len(names) - 3} more" if names[3:] else "")
         for problem, names in problems.items()
         if names
     )
 
 
 def nearest_spelling(table: str, state: Mapping) -> dict[str, list[str]]:
-    """Write out a table, with biases and all layers, as {our name: their names}.
+    """Write out a table, with biases and all layers, as {our name: their
+    names}.
 
-    Of several spellings, that one which leaves the fewest names of the state dict unexplained.
+    Of several spellings, that one which leaves the fewest names of the state
+    dict unexplained.
     """
     lines = defaultdict(list)
     for line in table.strip().splitlines():
@@ -260,9 +312,16 @@ def nearest_spelling(table: str, state: Mapping) -> dict[str, list[str]]:
         lines[ours].append(theirs)
 
     def write_out(choice):
-        spelling = {ours: theirs[min(choice, len(theirs) - 1)] for ours, theirs in lines.items()}
+        spelling = {
+            ours: theirs[min(choice, len(theirs) - 1)]
+            for ours, theirs in lines.items()
+        }
         before, after = spelling.pop("…").split("{i}")
-        layers = {n.removeprefix(before).split(after)[0] for n in state if n.startswith(before)}
+        layers = {
+            n.removeprefix(before).split(after)[0]
+            for n in state
+            if n.startswith(before)
+        }
         rows = {}
         for i in range(max(len(layers), 1)):
             for ours, theirs in spelling.items():
@@ -283,7 +342,11 @@ def to_bias(weight: str) -> str:
 def in_braces(name: str) -> list[str]:
     """As a shell reads them: "{q,k}.weight" is "q.weight" and "k.weight"."""
     before, *rest = re.split("[{}]", name)
-    return [before + part + rest[1] for part in rest[0].split(",")] if rest else [name]
+    return (
+        [before + part + rest[1] for part in rest[0].split(",")]
+        if rest
+        else [name]
+    )
 
 
 def names_in(rows: Mapping[str, list[str]]) -> set[str]:

@@ -31,7 +31,9 @@ def add_to_page(app, pagename, templatename, context, doctree):
         return
     bundle = read_module("bundle")
     if unknown := set(figures) - set(bundle.figure_names()):
-        raise ExtensionError(f"{pagename}: there is no figure {', '.join(unknown)}")
+        raise ExtensionError(
+            f"{pagename}: there is no figure {', '.join(unknown)}"
+        )
     folder = Path(app.outdir, "_static")
     folder.mkdir(parents=True, exist_ok=True)
     name = "-".join(["figures", *figures])
@@ -41,7 +43,9 @@ def add_to_page(app, pagename, templatename, context, doctree):
     app.add_css_file(f"{name}.css")
     names = " ".join(re.findall(r'data-models="([\w -]+)"', body))
     for name in sorted(set(names.split())):
-        write_model(Path(app.outdir, "_static", "models", f"{name}.js"), name, pagename)
+        write_model(
+            Path(app.outdir, "_static", "models", f"{name}.js"), name, pagename
+        )
 
 
 def write_model(path, name, pagename):

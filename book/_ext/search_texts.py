@@ -35,7 +35,9 @@ def write(app, exception):
         name: words(Path(app.outdir, f"{name}.html").read_text("utf8"))
         for name in sorted(app.env.found_docs)
     }
-    script = f"globalThis.pageTexts = {json.dumps(texts, ensure_ascii=False)};\n"
+    script = (
+        f"globalThis.pageTexts = {json.dumps(texts, ensure_ascii=False)};\n"
+    )
     Path(app.outdir, "_static", "search_texts.js").write_text(script, "utf8")
 
 

@@ -1,33 +1,56 @@
-"""One script out of several modules, for places that cannot load modules from files.
+"""One script out of several modules, for places that cannot load modules from
+files.
 
-A page opened by double-click may load classic scripts alone, and a widget hands its front end over
-as one text. So the modules here import each other as modules do, and are joined before they leave.
-The standard library is all this file needs: it also runs where the book is built.
+A page opened by double-click may load classic scripts alone, and a widget hands
+its front end over as one text. So the modules here import each other as modules
+do, and are joined before they leave. The standard library is all this file
+needs: it also runs where the book is built.
 """
 
 import re
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
-IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.M)
-EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.M)
+FOLDER = Path(__file__).parent  # with engine/, page/ and figures/ in it
+IMPORT = re.compile(
+    r'^import \{([^}]*)\} from "(\.{1,2}/[\w./]*?(\w+)\.js)";\n', re.M
+)
+EXPORT = re.compile(
+    r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.M
+)
 DEFAULT = re.compile(r"^export default ", re.M)
+
+
+def modules() -> dict[str, Path]:
+    """Find every module: its file, by its name.
+
+    Raises ValueError for two of one name, which could not be joined.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(FOLDER.rglob("*.js")):
+        if path.stem in found:
+            raise ValueError(f"{path} and {found[path.stem]} have one name")
+        found[path.stem] = path
+    return found
 
 
 def figure_names() -> list[str]:
     """Name the figures: the modules whose default export can be rendered."""
     return sorted(
-        path.stem for path in FOLDER.glob("*.js") if DEFAULT.search(path.read_text("utf8"))
+        name
+        for name, path in modules().items()
+        if DEFAULT.search(path.read_text("utf8"))
     )
 
 
 def widget_script(figure: str) -> str:
-    """Join a figure with all that it imports into one module, as anywidget takes it."""
+    """Join a figure with all that it imports into one module, as anywidget
+    takes it."""
     return join([figure]) + f"export default ${figure}.default;\n"
 
 
 def page_script(*figures: str) -> str:
-    """Join figures (none named: all) and the host that brings them to life into a classic script.
+    """Join figures (none named: all) and the host that brings them to life into
+    a classic script.
 
     A page loads the one with its own figures, so none is heavy.
     """
@@ -37,46 +60,80 @@ def page_script(*figures: str) -> str:
 
 
 def style_sheet(*figures: str) -> str:
-    """Join the look that all figures share with what these (none named: all) add to it."""
-    sheets = [FOLDER / f"{name}.css" for name in figures or figure_names()]
+    """Join the look that all figures share with what these (none named: all)
+    add to it."""
+    scripts = modules()
+    sheets = [
+        scripts[name].with_suffix(".css") for name in figures or figure_names()
+    ]
     return "\n".join(
-        path.read_text("utf8") for path in [FOLDER / "figures.css", *sheets] if path.exists()
+        path.read_text("utf8")
+        for path in [FOLDER / "page" / "figures.css", *sheets]
+        if path.exists()
     )
 
 
 def join(names: list[str]) -> str:
     """Put modules behind those that they import, each in a function of its own.
 
-    Raises ValueError for a module that is not there, for an import or export that is written in
-    another way than ours are, and for modules that import each other in a circle.
+    Raises ValueError for a module that is not there, for an import or export
+    that is written in another way than ours are, and for modules that import
+    each other in a circle.
     """
+    paths = modules()
     done: dict[str, str] = {}
     open_: list[str] = []
 
-    def visit(name):
+    def visit(name: str) -> None:
         if name in done:
             return
         if name in open_:
-            raise ValueError(f"{' -> '.join([*open_, name])}.js import each other in a circle")
-        path = FOLDER / f"{name}.js"
-        if not path.exists():
-            raise ValueError(f"there is no {path.name} beside {Path(__file__).name}")
+            circle = " -> ".join([*open_, name])
+            raise ValueError(f"{circle}.js import each other in a circle")
+        if name not in paths:
+            raise ValueError(f"there is no {name}.js under {FOLDER}")
         open_.append(name)
-        source = path.read_text("utf8")
-        for _, imported in IMPORT.findall(source):
+        for imported in imports_of(paths[name]):
             visit(imported)
         open_.remove(name)
-        exported = EXPORT.findall(source)
-        source = IMPORT.sub(lambda match: f"const {{{match[1]}}} = ${match[2]};\n", source)
-        source = EXPORT.sub("", source)
-        if DEFAULT.search(source):
-            source = DEFAULT.sub("const $default = ", source)
-            exported.append("default: $default")
-        if left := re.search(r"^(import|export)\b.*", source, re.M):
-            raise ValueError(f"{path.name} writes {left[0]!r} in a way that cannot be joined")
-        body = f'"use strict";\n{source}return {{ {", ".join(exported)} }};\n'
-        done[name] = f"const ${name} = (() => {{\n{body}}})();\n"
+        done[name] = wrapped(name, paths[name])
 
     for name in names:
         visit(name)
     return "".join(done.values())
+
+
+def imports_of(path: Path) -> list[str]:
+    """Name the modules that a module imports.
+
+    Raises ValueError where its import does not lead to a module of ours.
+    """
+    names = []
+    for _, address, name in IMPORT.findall(path.read_text("utf8")):
+        target = (path.parent / address).resolve()
+        if not target.exists() or FOLDER.resolve() not in target.parents:
+            raise ValueError(
+                f"there is no {name}.js at {address}, where {path.name} "
+                "imports it from"
+            )
+        names.append(name)
+    return names
+
+
+def wrapped(name: str, path: Path) -> str:
+    """Turn a module into a constant, `$name`, that holds its exports."""
+    source = path.read_text("utf8")
+    exported = EXPORT.findall(source)
+    source = IMPORT.sub(
+        lambda match: f"const {{{match[1]}}} = ${match[3]};\n", source
+    )
+    source = EXPORT.sub("", source)
+    if DEFAULT.search(source):
+        source = DEFAULT.sub("const $default = ", source)
+        exported.append("default: $default")
+    if left := re.search(r"^(import|export)\b.*", source, re.M):
+        raise ValueError(
+            f"{path.name} writes {left[0]!r} in a way that cannot be joined"
+        )
+    body = f'"use strict";\n{source}return {{ {", ".join(exported)} }};\n'
+    return f"const ${name} = (() => {{\n{body}}})();\n"

@@ -1,4 +1,5 @@
-"""The ViT that runs in a page, seen from Python: what it is given, and what it makes of that."""
+"""The ViT that runs in a page, seen from Python: what it is given, and what it
+makes of that."""
 
 import inspect
 from array import array
@@ -15,11 +16,17 @@ from vit_tutorial.cnn import CNN
 from vit_tutorial.data import ASSETS
 from vit_tutorial.pretrained import BUNDLED
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.quantise import COUNTER, quantise, read_checkpoint, row_length
+from vit_tutorial.widgets.quantise import (
+    COUNTER,
+    quantise,
+    read_checkpoint,
+    row_length,
+)
 
 
 def page_vit(vit: ViT) -> dict:
-    """Pack a ViT for `vit.js`: see `page_model`. Raises ValueError for any other model."""
+    """Pack a ViT for `vit.js`: see `page_model`. Raises ValueError for any
+    other model."""
     if not isinstance(vit, ViT) or hasattr(vit, "_orig_mod"):
         raise ValueError(
             f"a page runs a vit_tutorial.ViT, not a {type(vit).__name__}; a compiled model holds "
@@ -29,36 +36,56 @@ def page_vit(vit: ViT) -> dict:
 
 
 def page_cnn(cnn: CNN) -> dict:
-    """Pack the small CNN for `cnn.js`: see `page_model`. Raises ValueError for any other model."""
+    """Pack the small CNN for `cnn.js`: see `page_model`. Raises ValueError for
+    any other model."""
     if not isinstance(cnn, CNN):
-        raise ValueError(f"a page runs the CNN of vit_tutorial.cnn, not a {type(cnn).__name__}")
+        raise ValueError(
+            f"a page runs the CNN of vit_tutorial.cnn, not a {type(cnn).__name__}"
+        )
     return page_model(cnn)
 
 
 def page_model(model: ViT | CNN) -> dict:
-    """Pack a model for a page: its config, and its weights in 8 bits with a scale a row.
+    """Pack a model for a page: its config, and its weights in 8 bits with a
+    scale a row.
 
-    In a page, pictures are scaled to [0, 1], and normalised if `model.config` has the "mean" and
-    "std" of the data. Dropout plays no part.
+    In a page, pictures are scaled to [0, 1], and normalised if `model.config`
+    has the "mean" and "std" of the data. Dropout plays no part.
 
-    Raises ValueError for weights that are not finite, and for class names or other facts in
-    `model.config` that a page cannot read.
+    Raises ValueError for weights that are not finite, and for class names or
+    other facts in `model.config` that a page cannot read.
     """
     tensors = {
-        name: (tuple(tensor.shape), array("f", tensor.detach().cpu().float().numpy().tobytes()))
+        name: (
+            tuple(tensor.shape),
+            array("f", tensor.detach().cpu().float().numpy().tobytes()),
+        )
         for name, tensor in sorted(model.state_dict().items())
         if not name.endswith(COUNTER)
     }
-    names = checked_names(model.config.get("class_names"), model.config["num_classes"])
-    return quantise(tensors, model.config | ({"class_names": names} if names else {}))
+    names = checked_names(
+        model.config.get("class_names"), model.config["num_classes"]
+    )
+    return quantise(
+        tensors, model.config | ({"class_names": names} if names else {})
+    )
 
 
 def checked_names(names: Sequence[str] | None, count: int) -> list[str] | None:
-    """Return the classes' names as strings, one for each class; None where there are none."""
+    """Return the classes' names as strings, one for each class; None where
+    there are none."""
     if names is None:
         return None
-    if isinstance(names, str) or not isinstance(names, Sequence) or len(names) != count:
-        found = f"{len(names)} of them" if isinstance(names, list | tuple) else f"{names!r:.80}"
+    if (
+        isinstance(names, str)
+        or not isinstance(names, Sequence)
+        or len(names) != count
+    ):
+        found = (
+            f"{len(names)} of them"
+            if isinstance(names, list | tuple)
+            else f"{names!r:.80}"
+        )
         raise ValueError(
             f"class_names is a list with a name for each of {count} classes, got {found}"
         )
@@ -66,12 +93,22 @@ def checked_names(names: Sequence[str] | None, count: int) -> list[str] | None:
 
 
 def unpack(payload: Mapping) -> ViT | CNN:
-    """Build the model that a page makes of what `page_model` packed, in eval mode."""
+    """Build the model that a page makes of what `page_model` packed, in eval
+    mode."""
     architecture = CNN if "widths" in payload["config"] else ViT
     data, shapes = b64decode(payload["data"]), payload["tensors"]
-    rows = {name: prod(shape) // row_length(shape) for name, shape in shapes.items()}
-    counts = [prod(shape) if rows[name] == 1 else rows[name] for name, shape in shapes.items()]
-    floats = iter(np.split(np.frombuffer(data, "<f4", sum(counts)), np.cumsum(counts)[:-1]))
+    rows = {
+        name: prod(shape) // row_length(shape) for name, shape in shapes.items()
+    }
+    counts = [
+        prod(shape) if rows[name] == 1 else rows[name]
+        for name, shape in shapes.items()
+    ]
+    floats = iter(
+        np.split(
+            np.frombuffer(data, "<f4", sum(counts)), np.cumsum(counts)[:-1]
+        )
+    )
     integers = np.frombuffer(data, "i1", offset=4 * sum(counts))
     state = {}
     for name, shape in shapes.items():
@@ -82,24 +119,37 @@ def unpack(payload: Mapping) -> ViT | CNN:
         state[name] = torch.tensor(numbers.astype(np.float32).reshape(shape))
     known = inspect.signature(architecture).parameters
     config = payload["config"]
-    with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers as they were
-        model = architecture(**{name: value for name, value in config.items() if name in known})
-    state |= {name: t for name, t in model.state_dict().items() if name.endswith(COUNTER)}
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # leaves the caller's random numbers as they were
+        model = architecture(
+            **{name: value for name, value in config.items() if name in known}
+        )
+    state |= {
+        name: t
+        for name, t in model.state_dict().items()
+        if name.endswith(COUNTER)
+    }
     model.load_state_dict(state)
     model.config |= config
     return model.eval()
 
 
 def dequantised(model: ViT | CNN) -> ViT | CNN:
-    """Copy a model with the weights that a page will use: what is left of them after 8 bits."""
+    """Copy a model with the weights that a page will use: what is left of them
+    after 8 bits."""
     return unpack((page_cnn if isinstance(model, CNN) else page_vit)(model))
 
 
 def bundled_name(payload: Mapping) -> str | None:
-    """Name the bundled checkpoint that holds just these weights; None where none does."""
+    """Name the bundled checkpoint that holds just these weights; None where
+    none does."""
     for name in BUNDLED:
         path = ASSETS / f"{name}.safetensors"
-        if path.exists() and packed_checkpoint(path, path.stat().st_mtime_ns) == payload:
+        if (
+            path.exists()
+            and packed_checkpoint(path, path.stat().st_mtime_ns) == payload
+        ):
             return name
     return None
 

@@ -1,7 +1,7 @@
 """A model's weights for a page: a byte each, in text that a script can carry.
 
-The standard library is all this file needs, for it also runs where the book is built, and there is
-no PyTorch there.
+The standard library is all this file needs, for it also runs where the book is
+built, and there is no PyTorch there.
 """
 
 import json
@@ -15,29 +15,35 @@ from pathlib import Path
 
 COUNTER = ".num_batches_tracked"  # BatchNorm counts in whole numbers; no page needs it
 NOTHING = 1e-30  # rows below this become zeros: float32 has no scale for them
-Tensors = Mapping[str, tuple[tuple[int, ...], array]]  # name -> shape, numbers row by row
+Tensors = Mapping[
+    str, tuple[tuple[int, ...], array]
+]  # name -> shape, numbers row by row
 
 
 def quantise(tensors: Tensors, config: Mapping) -> dict:
     """Put weights into what `vit.js` reads.
 
     Args:
-        tensors: name -> (shape, float32 numbers). Each row, along the last axis, gets a scale, a
-            float32, and each of its numbers becomes a whole one from -127 to 127. A convolution's
-            row is a whole filter, (c, 3, 3). A tensor of a single row (a bias, say) stays float32:
+        tensors: name -> (shape, float32 numbers). Each row, along the last
+            axis, gets a scale, a float32, and each of its numbers becomes a
+            whole one from -127 to 127. A convolution's row is a whole filter,
+            (c, 3, 3). A tensor of a single row (a bias, say) stays float32:
             there is little of it.
         config: what JSON can hold, and NumPy's numbers; it goes along.
 
     Returns:
-        {"config", "tensors": name -> shape, "data": base64 of first every float32, then the bytes}.
+        {"config", "tensors": name -> shape, "data": base64 of first every
+            float32, then the bytes}.
 
-    The same weights give the same text on every machine. Raises ValueError for a number that is
-    not finite, and for a config that JSON cannot hold.
+    The same weights give the same text on every machine. Raises ValueError for
+    a number that is not finite, and for a config that JSON cannot hold.
     """
     floats, integers = array("f"), array("b")
     for name, (shape, numbers) in tensors.items():
         if not all(map(math.isfinite, numbers)):
-            raise ValueError(f"{name} holds a number that is not finite: no page can show this")
+            raise ValueError(
+                f"{name} holds a number that is not finite: no page can show this"
+            )
         length = row_length(shape)
         if len(numbers) == length:
             floats.extend(numbers)
@@ -58,9 +64,14 @@ def quantise(tensors: Tensors, config: Mapping) -> dict:
 
 
 def plain(key: str, value: object) -> object:
-    """Return a value as JSON gives it back: a tuple is a list there, NumPy's 28 a plain 28."""
+    """Return a value as JSON gives it back: a tuple is a list there, NumPy's 28
+    a plain 28."""
     try:
-        return json.loads(json.dumps(value, allow_nan=False, default=lambda each: each.tolist()))
+        return json.loads(
+            json.dumps(
+                value, allow_nan=False, default=lambda each: each.tolist()
+            )
+        )
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f"no page can read {key} = {value!r:.80} of the model's config: {error}"
@@ -68,12 +79,14 @@ def plain(key: str, value: object) -> object:
 
 
 def row_length(shape: Sequence[int]) -> int:
-    """Say how many numbers of a tensor share a scale: a row, or a convolution's whole filter."""
+    """Say how many numbers of a tensor share a scale: a row, or a convolution's
+    whole filter."""
     return math.prod(shape[1:]) if len(shape) == 4 else math.prod(shape[-1:])
 
 
 def read_checkpoint(path: Path) -> tuple[Tensors, dict]:
-    """Read what `save_model` wrote: its tensors, which must be float32, and its config.
+    """Read what `save_model` wrote: its tensors, which must be float32, and its
+    config.
 
     Raises ValueError for a file that is something else.
     """
@@ -85,7 +98,9 @@ def read_checkpoint(path: Path) -> tuple[Tensors, dict]:
         config = {
             key: value
             for part in ("arguments", "facts")
-            for key, value in json.loads(metadata[part], object_hook=untag).items()
+            for key, value in json.loads(
+                metadata[part], object_hook=untag
+            ).items()
         }
         tensors = {}
         for name in sorted(header):
@@ -99,7 +114,9 @@ def read_checkpoint(path: Path) -> tuple[Tensors, dict]:
                 numbers.byteswap()
             tensors[name] = tuple(header[name]["shape"]), numbers
     except (KeyError, ValueError, struct.error) as error:
-        raise ValueError(f"{path} is no float32 checkpoint of save_model's: {error}") from error
+        raise ValueError(
+            f"{path} is no float32 checkpoint of save_model's: {error}"
+        ) from error
     return tensors, config
 
 
@@ -108,5 +125,6 @@ def untag(value: dict) -> dict | list:
 
 
 def model_script(name: str, payload: Mapping) -> str:
-    """Write the script that hands a model to the book's pages, which a page may load as a file."""
+    """Write the script that hands a model to the book's pages, which a page may
+    load as a file."""
     return f"(globalThis.vitTutorialModels ??= {{}})[{json.dumps(name)}] = {json.dumps(payload)};\n"

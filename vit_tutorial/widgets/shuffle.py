@@ -4,12 +4,15 @@ SEEDS = 2**31
 
 
 def shuffled(n: int, seed: int) -> list[int]:
-    """Order the numbers from 0 to n - 1 as the figures' `shuffled` of card.js does; 0: in order."""
+    """Order the numbers from 0 to n - 1 as the figures' `shuffled` of card.js
+    does; 0: in order."""
     order = list(range(n))
     if seed == 0:
         return order
     state = seed
-    for i in range(n - 1, 0, -1):  # Fisher and Yates, with the random numbers of mulberry32
+    for i in range(
+        n - 1, 0, -1
+    ):  # Fisher and Yates, with the random numbers of mulberry32
         state = (state + 0x6D2B79F5) & 0xFFFFFFFF
         t = ((state ^ state >> 15) * (state | 1)) & 0xFFFFFFFF
         t ^= (t + (t ^ t >> 7) * (t | 61)) & 0xFFFFFFFF

@@ -1,7 +1,9 @@
-"""Pictures of figures, for readers without JavaScript: small SVGs that are the same everywhere.
+"""Pictures of figures, for readers without JavaScript: small SVGs that are the
+same everywhere.
 
-matplotlib's PNGs differ from version to version, and a notebook's stored text is compared to the
-letter. So these are written by hand, the pixels in them as uncompressed bitmaps.
+matplotlib's PNGs differ from version to version, and a notebook's stored text
+is compared to the letter. So these are written by hand, the pixels in them as
+uncompressed bitmaps.
 """
 
 import re
@@ -15,13 +17,16 @@ from torch import Tensor
 
 from vit_tutorial.plots import ACCENT, ATTENTION, INK, SIGNED
 
-UNSPEAKABLE = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not in XML
+UNSPEAKABLE = re.compile(
+    r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)  # not in XML
 LEVELS = 32  # of attention's colours: a rounding error on another CPU then changes none
 SIGNED_LEVELS = 16  # the same for signed values, on either side of zero
 
 
 def speakable(text: str) -> str:
-    """Put a mark in place of characters that no document may hold, such as NUL."""
+    """Put a mark in place of characters that no document may hold, such as
+    NUL."""
     return UNSPEAKABLE.sub("\ufffd", str(text))
 
 
@@ -31,29 +36,41 @@ def written(text: str) -> str:
 
 
 def bitmap(rgb: np.ndarray) -> str:
-    """Write pixels, uint8 (H, W, 3), as the address of an uncompressed bitmap (BMP)."""
+    """Write pixels, uint8 (H, W, 3), as the address of an uncompressed bitmap
+    (BMP)."""
     height, width, _ = rgb.shape
-    row = np.zeros((height, -(-3 * width // 4) * 4), np.uint8)  # rows fill whole words
-    row[:, : 3 * width] = rgb[::-1, :, ::-1].reshape(height, -1)  # from below, blue first
+    row = np.zeros(
+        (height, -(-3 * width // 4) * 4), np.uint8
+    )  # rows fill whole words
+    row[:, : 3 * width] = rgb[::-1, :, ::-1].reshape(
+        height, -1
+    )  # from below, blue first
     header = struct.pack("<2sIHHI", b"BM", 54 + row.size, 0, 0, 54)
-    header += struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, row.size, 0, 0, 0, 0)
+    header += struct.pack(
+        "<IiiHHIIiiII", 40, width, height, 1, 24, 0, row.size, 0, 0, 0, 0
+    )
     return "data:image/bmp;base64," + b64encode(header + row.tobytes()).decode()
 
 
 def picture_pixels(image: Tensor) -> np.ndarray:
     """Turn a picture, uint8 (1 or 3, H, W), into red, green and blue."""
-    return np.broadcast_to(np.moveaxis(image.numpy(), 0, -1), (*image.shape[1:], 3))
+    return np.broadcast_to(
+        np.moveaxis(image.numpy(), 0, -1), (*image.shape[1:], 3)
+    )
 
 
 def attention_pixels(weights: Tensor) -> np.ndarray:
     """Colour attention, (rows, columns), from 0 to its highest."""
     shares = weights.double().numpy() / max(weights.max().item(), 1e-12)
     levels = np.round(shares * (LEVELS - 1)) / (LEVELS - 1)
-    return np.round(colormaps[ATTENTION](levels)[..., :3] * 255).astype(np.uint8)
+    return np.round(colormaps[ATTENTION](levels)[..., :3] * 255).astype(
+        np.uint8
+    )
 
 
 def signed_pixels(values: Tensor) -> np.ndarray:
-    """Colour numbers from -1 to 1, (rows, columns); what is no number becomes white."""
+    """Colour numbers from -1 to 1, (rows, columns); what is no number becomes
+    white."""
     levels = np.round(values.numpy() * SIGNED_LEVELS) / SIGNED_LEVELS
     colours = SIGNED(np.nan_to_num(levels) / 2 + 0.5)[..., :3]
     colours[np.isnan(levels)] = 1
@@ -61,11 +78,19 @@ def signed_pixels(values: Tensor) -> np.ndarray:
 
 
 def panel(
-    rgb: np.ndarray, x: int, side: int, title: str, *, grid=None, selected: int | None = None
+    rgb: np.ndarray,
+    x: int,
+    side: int,
+    title: str,
+    *,
+    grid=None,
+    selected: int | None = None,
 ) -> str:
-    """Draw pixels as a square with a title above it, and on them a patch grid with one marked.
+    """Draw pixels as a square with a title above it, and on them a patch grid
+    with one marked.
 
-    x, side: pixels. grid: (rows, columns) of the patches. selected: a patch, row by row.
+    x, side: pixels. grid: (rows, columns) of the patches. selected: a patch,
+    row by row.
     """
     parts = [
         f'<text x="{x}" y="14" font-family="sans-serif" font-size="12" fill="{INK}">'
@@ -78,7 +103,9 @@ def panel(
         high, wide = side / rows, side / columns
         lines = [f"M{x} {22 + i * high:.1f}h{side}" for i in range(rows + 1)]
         lines += [f"M{x + i * wide:.1f} 22v{side}" for i in range(columns + 1)]
-        parts.append(f'<path d="{"".join(lines)}" stroke="{INK}" stroke-width="0.8"/>')
+        parts.append(
+            f'<path d="{"".join(lines)}" stroke="{INK}" stroke-width="0.8"/>'
+        )
         if selected is not None:
             row, column = divmod(selected, columns)
             box = (

@@ -1,0 +1,469 @@
+"""The figure of the deletion test removes what the chapter removes, and measures the same."""
+
+import re
+
+import pytest
+import torch
+from conftest import randomise
+from figure_page import (
+    NOTEBOOK,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    cards,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
+    said,
+    soon,
+    wait_for_turns,
+)
+from playwright.sync_api import expect
+
+from vit_tutorial import ViT, attention_rollout, patchify, record_attention
+from vit_tutorial.data import load_dataset, normalize
+from vit_tutorial.widgets import Deletion, dequantised, page_vit
+from vit_tutorial.widgets.bundle import join
+from vit_tutorial.widgets.figures.deletion import random_numbers
+
+SIZES = {
+    "image_size": 28,
+    "patch_size": 4,
+    "num_classes": 4,
+    "dim": 16,
+    "depth": 2,
+    "heads": 2,
+    "dim_head": 8,
+    "mlp_dim": 16,
+    "channels": 1,
+}
+CLASSES = ["kind a", "kind b", "kind c", "kind d"]
+METHODS = ["last layer", "rollout", "contrast", "at random"]
+GONE = range(0, 50, 7)  # as in chapter 9
+
+
+@pytest.fixture(scope="module")
+def vit():
+    torch.manual_seed(3)
+    vit = randomise(ViT(**SIZES), std=0.5)
+    vit.config |= {"mean": (0.286,), "std": (0.353,), "class_names": CLASSES}
+    return vit
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_dataset("fashion_mnist", "test", subset=10)[0][:3]
+
+
+@pytest.fixture(scope="module")
+@torch.no_grad()
+def chapter(vit, images):
+    """Orders, and what is left of each picture's answer, as chapter 9 computes them."""
+    page = dequantised(vit).double()
+    x = normalize(images, vit.config["mean"], vit.config["std"]).double()
+    with record_attention(page) as maps:
+        before = page(x).softmax(dim=1)
+    answers = before.argmax(dim=1)
+    draws = [random_numbers(index + 1, 49) for index in range(len(images))]
+    rankings = {
+        "last layer": maps[-1].mean(dim=1)[:, 0, 1:],
+        "rollout": attention_rollout(maps)[:, 0, 1:],
+        "contrast": patchify(images.double() / 255, 4).std(dim=-1),
+        "at random": torch.tensor(draws),
+    }
+    orders = {
+        name: ranking.argsort(dim=1, descending=True, stable=True)
+        for name, ranking in rankings.items()
+    }
+
+    def remove(name, gone):
+        tokens = page.embed(x)
+        cls, patches = tokens[:, :1], tokens[:, 1:]
+        kept = patches.take_along_dim(orders[name][:, gone:, None], dim=1)
+        return page.classify(page.transformer(torch.cat((cls, kept), dim=1))).softmax(dim=1)
+
+    def area(name):
+        curve = torch.cat([remove(name, gone).gather(1, answers[:, None]) for gone in GONE], dim=1)
+        return torch.trapezoid(curve, torch.tensor(GONE).double() / 49)
+
+    areas = {name: area(name) for name in METHODS}
+    return {
+        "before": before,
+        "answers": answers,
+        "orders": orders,
+        "remove": remove,
+        "areas": areas,
+    }
+
+
+def started(page, number=0):
+    """Past the guess, and all sevenths computed."""
+    card = page.locator(".vt-card").nth(number)
+    card.get_by_role("button", name="show me").click()
+    card.get_by_text("smallest area").wait_for()
+    return card
+
+
+@reading
+def removed(card):
+    return sorted(
+        int(re.match(r"patch (\d+)", name)[1]) - 1
+        for name in names(card).now
+        if name.endswith(", removed")
+    )
+
+
+@reading
+def names(card):
+    cells = card.get_by_role("grid", name="The patches").get_by_role("gridcell")
+    return cells.evaluate_all("(cells) => cells.map((cell) => cell.ariaLabel)")
+
+
+@reading
+def table(card):
+    open_numbers(card)
+    rows = card.locator("tbody tr").evaluate_all(
+        "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    return {name: (float(area), [float(x[:-1]) for x in curve]) for name, area, *curve in rows}
+
+
+# In Python
+
+
+def test_it_begins_with_the_whole_picture(vit, images):
+    figure = Deletion(vit, images)
+    assert (figure.picture, figure.method, figure.fraction) == (0, "last layer", 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"picture": 3}, "picture is one of 0 to 2, got 3"),
+        ({"method": "relevance"}, "method is one of last layer, .* got 'relevance'"),
+        ({"fraction": 1.1}, "fraction is a share from 0 to 1, got 1.1"),
+        ({"fraction": float("nan")}, "fraction is a share from 0 to 1, got nan"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_once_and_later(vit, images, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Deletion(vit, images, **wrong)
+    figure = Deletion(vit, images, picture=1)
+    before = figure.state()
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=message):
+        setattr(figure, name, value)
+    assert figure.state() == before
+
+
+def test_without_a_class_token_there_is_no_order(images):
+    with pytest.raises(ValueError, match=r"\(pool='mean'\), so give one with pool=\"cls\""):
+        Deletion(ViT(**SIZES | {"pool": "mean"}), images)
+    with pytest.raises(ValueError, match=r"this model reads pictures of shape \(n, 1, 28, 28\)"):
+        Deletion(ViT(**SIZES), images[0])
+
+
+def test_the_html_is_small_the_same_and_says_what_the_chapter_computes(vit, images, chapter):
+    figure = Deletion(vit, images, ["one", "two", "three"], picture=2, method="rollout")
+    assert figure.to_html() == Deletion(
+        vit, images, ["one", "two", "three"], picture=2, method="rollout"
+    ).to_html()  # fmt: skip
+    words = figure.still()[1]
+    best = chapter["answers"][2]
+    assert words.startswith(f"three: the model says {CLASSES[best]}")
+    for name in METHODS:
+        assert f"{name} {chapter['areas'][name][2]:.2f}" in words
+
+
+# In a page
+
+
+def test_orders_curves_and_areas_are_the_chapter_s(book, vit, images, chapter):
+    card = started(book.open(Deletion(vit, images, picture=1)))
+    before, best = chapter["before"][1], chapter["answers"][1]
+    assert said(card).startswith(f"{CLASSES[best]} {100 * before[best]:.0f}%, was ")
+    seen = table(card).now
+    assert list(seen) == METHODS
+    for name, (area, curve) in seen.items():
+        assert area == pytest.approx(chapter["areas"][name][1].item(), abs=0.0011)
+        left = [100 * chapter["remove"](name, gone)[1, best].item() for gone in GONE]
+        assert curve == pytest.approx(left, abs=0.1)
+        card.get_by_role("radio", name=name).check()
+
+        order = chapter["orders"][name][1].tolist()
+
+        def holds(found, order=order):
+            numbers = [int(re.search(r"number (\d+) in", each)[1]) - 1 for each in found]
+            assert [*torch.tensor(numbers).argsort()] == order
+
+        assert names(card).meets(holds)
+        told = card.locator(".vt-order").nth(METHODS.index(name))
+        assert f"area {chapter['areas'][name][1]:.2f}" in soon(told.inner_text)
+    smallest = min(f"{chapter['areas'][name][1]:.2f}" for name in METHODS)
+    assert said(card).endswith(f"the smallest area, {smallest}.")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("gone", [13, 49])
+def test_what_is_removed_and_what_is_left(book, vit, images, chapter, method, gone):
+    page = book.open(Deletion(vit, images, method=method, fraction=gone / 49))
+    card = started(page)
+    assert removed(card) == sorted(chapter["orders"][method][0, :gone].tolist())
+    shares = chapter["remove"](method, gone)[0]
+    bars = card.locator(".vt-answer-share").all_text_contents()  # drawn anew as curves come in
+    assert [float(text[:-1]) for text in bars] == pytest.approx((100 * shares).tolist(), abs=0.51)
+    marks = card.locator(".vt-answer-before").evaluate_all(
+        "(all) => all.map((each) => parseFloat(each.style.left))"
+    )
+    assert marks == pytest.approx((100 * chapter["before"][0]).tolist(), abs=0.01)
+    assert f": {gone} of 49 patches removed, by " in said(card)
+    best, first = shares.argmax(), chapter["answers"][0]
+    other = f"; the answer is {CLASSES[best]} "
+    assert said(card).becomes(lambda text: (other in text) == bool(best != first))
+
+
+def test_a_curve_goes_through_every_patch(book, vit, images, chapter):
+    card = started(book.open(Deletion(vit, images)))
+    own = card.locator(".vt-order").nth(1).locator(".vt-curve-own")
+    fine = r"^M([\d.]+ [\d.]+L?){50}$"
+    d = soon(own.get_attribute, "d").search(fine).string
+    points = [point.split() for point in d[1:].split("L")]
+    heights = [(78 - float(y)) / 72 for _, y in points]  # where the plot has 0 % and 100 %
+    best = chapter["answers"][0]
+    left = [chapter["remove"]("rollout", gone)[0, best].item() for gone in range(50)]
+    assert heights == pytest.approx(left, abs=0.002)
+    assert [float(x) for x, _ in points] == pytest.approx(
+        [30 + 124 * gone / 49 for gone in range(50)], abs=0.051
+    )
+
+
+@pytest.fixture(scope="module")
+def maps_script(browser):
+    page = browser.new_page()
+    page.add_script_tag(content=re.sub(r"^const \$", "globalThis.$", join(["maps"]), flags=re.M))
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize("off", [False, True])
+def test_rollout_is_pytorch_s(maps_script, off):
+    layers = [torch.rand(1, 3, 9, 9).double().softmax(dim=-1) for _ in range(4)]
+    if off:
+        layers[1][:] = 0  # all heads of a layer are off
+        layers[2][:, 1] = 0
+    seen = maps_script.evaluate(
+        "(layers) => [...$maps.rollout(layers.map((each) =>"
+        "({ attention: Float32Array.from(each) })), 3, 9)]",
+        [layer.flatten().tolist() for layer in layers],
+    )
+    theirs = attention_rollout(layers)[0, 0]
+    torch.testing.assert_close(torch.tensor(seen).double(), theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_the_page_draws_the_random_numbers_that_python_draws(maps_script):
+    seen = maps_script.evaluate(
+        "() => { const next = $card.randomNumbers(7); return Array.from({ length: 5 }, next); }"
+    )
+    assert seen == random_numbers(7, 5)
+    assert len(set(seen)) == 5
+
+
+def test_a_guess_comes_first_and_is_kept(book, vit, images):
+    page = book.open(Deletion(vit, images), Deletion(vit, images))
+    first, second = cards(page, 2)
+    for card in (first, second):
+        expect(card.locator(".vt-guess canvas")).to_be_visible()
+        for part in (".vt-tokens", ".vt-outcome", "details", "input[type=range]"):
+            expect(card.locator(part)).to_be_hidden()
+    first.get_by_role("button", name="contrast").click()
+    expect(first.get_by_text("Your guess: contrast.")).to_be_visible()
+    expect(first.locator(".vt-tokens")).to_be_visible()
+    second.get_by_role("button", name="show me").click()
+    assert soon(second.get_by_text("Your guess").count) == 0
+    expect(second.locator("input[type=range]")).to_be_visible()
+
+
+def test_by_mouse(book, vit, images, chapter):
+    card = started(book.open(Deletion(vit, images)))
+    order = chapter["orders"]["last layer"][0].tolist()
+    card.get_by_role("gridcell", name=f"patch {order[9] + 1}, ").click()
+    assert removed(card) == sorted(order[:10])
+    card.get_by_role("gridcell", name=f"patch {order[3] + 1}, ").click()
+    assert removed(card) == sorted(order[:4])
+    hatched = card.get_by_role("gridcell", name=f"patch {order[0] + 1}, ")
+    look = "(cell) => getComputedStyle(cell).backgroundImage"
+    assert "repeating-linear-gradient" in soon(hatched.evaluate, look)
+    card.locator(".vt-order", has_text="contrast").click()
+    assert removed(card) == sorted(chapter["orders"]["contrast"][0, :4].tolist())
+    card.get_by_label("picture", exact=True).select_option("picture 3")
+    assert removed(card) == sorted(chapter["orders"]["contrast"][2, :4].tolist())
+    card.get_by_role("button", name="reset").click()
+    assert removed(card) == []
+    expect(card.get_by_role("radio", name="last layer")).to_be_checked()
+
+
+def test_by_touch(book, vit, images, chapter):
+    card = started(book.open(Deletion(vit, images), width=360, has_touch=True))
+    card.locator(".vt-order", has_text="rollout").tap()
+    order = chapter["orders"]["rollout"][0].tolist()
+    card.get_by_role("gridcell", name=f"patch {order[4] + 1}, ").tap()
+    assert removed(card) == sorted(order[:5])
+
+
+def test_by_keyboard_alone(book, vit, images, chapter):
+    page = book.open(Deletion(vit, images))
+    card = page.locator(".vt-card")
+    card.wait_for()
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        return soon(
+            page.evaluate,
+            "document.activeElement.ariaLabel ?? document.activeElement.labels?.[0]?.textContent",
+        )
+
+    assert press("Tab", "Tab", "Enter") == "picture"  # the second guess; the figure opens
+    expect(card.get_by_text("Your guess: rollout.")).to_be_visible()
+    press("Tab", "End")  # how much is removed
+    assert removed(card) == [*range(49)]
+    press("Home", "ArrowRight")
+    assert removed(card) == [chapter["orders"]["last layer"][0, 0].item()]
+    assert soon(card.get_by_role("slider", name="remove").get_attribute, "aria-valuetext") == "2.0%"
+    assert press("Shift+Tab", "Shift+Tab").startswith("last layer")
+    press("ArrowDown")
+    expect(card.get_by_role("radio", name="rollout")).to_be_checked()
+    order = chapter["orders"]["rollout"][0].tolist()
+    assert removed(card) == order[:1]
+    at = press("Shift+Tab")
+    assert at.startswith(f"patch {order[0] + 1}, ")
+    at = press("Control+End")
+    assert at.startswith("patch 49, row 7, column 7: number")
+    press("Space")
+    assert removed(card) == sorted(order[: order.index(48) + 1])
+    press("Tab", "Tab", "ArrowDown")  # past the orders to the picture
+    assert soon(card.get_by_label("picture", exact=True).evaluate, "(e) => e.selectedIndex") == 1
+    press("Tab", "Tab", "Tab", "Enter")  # past the share and the surprise to "reset"
+    assert removed(card) == []
+    press("Tab", "Tab", "Enter")  # past the link to the numbers
+    expect(card.locator("tbody tr")).to_have_count(4)
+
+
+def test_a_surprise_is_where_the_last_layer_falls_behind_contrast(book, vit, images, chapter):
+    card = started(book.open(Deletion(vit, images, method="rollout")))
+    behind = chapter["areas"]["last layer"] - chapter["areas"]["contrast"]
+    for index in behind.argsort(descending=True).tolist():
+        card.get_by_role("button", name="surprise me").click()
+        expect(card.get_by_label("picture", exact=True)).to_have_value(str(index))
+        expect(card.get_by_role("radio", name="last layer")).to_be_checked()
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
+def test_nobody_is_left_out(book, vit, images, theme, width):
+    figure = Deletion(vit, images, fraction=0.3)
+    page = book.open(figure, figure, figure, theme=theme, width=width)
+    started(page)
+    started(page, 1)
+    open_numbers(page.locator(".vt-card").first)
+    assert_nobody_is_left_out(page, ".vt-order")
+
+
+@pytest.mark.parametrize(("motion", "longest"), [("reduce", 0), ("no-preference", 0.15)])
+def test_nothing_moves_for_long_or_against_the_reader_s_wish(book, vit, images, motion, longest):
+    page = book.open(Deletion(vit, images), reduced_motion=motion)
+    started(page)
+    assert_nothing_moves(page, longest)
+
+
+# Links, and a notebook
+
+
+def test_a_link_opens_the_page_with_the_figure_as_it_was(book, vit, images, chapter):
+    page = book.open(Deletion(vit, images))
+    card = started(page)
+    card.get_by_label("picture", exact=True).select_option("picture 2")
+    card.get_by_role("radio", name="contrast").check()
+    card.get_by_role("slider", name="remove").fill("18")
+    card.get_by_text("smallest area").wait_for()
+    assert said(card).startswith(f"{CLASSES[chapter['answers'][1]]} ")
+    before = said(card).now
+    follow(page, link_from(page, card))
+    linked = started(page)
+    assert said(linked) == before
+    assert removed(linked) == sorted(chapter["orders"]["contrast"][1, :18].tolist())
+    assert page.noise == []
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ('{"picture":-1}', "picture is one of 0 to 2, got -1"),
+        ('{"method":"relevance"}', "method is one of last layer, rollout, contrast, at random"),
+        ('{"fraction":1.5}', "fraction is a share from 0 to 1, got 1.5"),
+        ('{"fraction":"all"}', "“fraction” is something else here"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_said(book, vit, images, state, message):
+    page = book.open(Deletion(vit, images))
+    page.goto(f"{page.url}?vt=1&figure=deletion&number=0&state={state}")
+    card = started(page)
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
+    assert removed(card) == []
+
+
+def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
+    browser, vit, images, chapter
+):
+    figure = Deletion(vit, images)
+    page = browser.new_page()
+    noise = []
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    page.add_style_tag(content=figure._css)
+    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
+    card = started(page)
+    page.evaluate("model.set('fraction', 10 / 49)")  # as when the kernel changes a trait
+    assert removed(card) == sorted(chapter["orders"]["last layer"][0, :10].tolist())
+    page.evaluate("model.set('method', 'contrast')")
+    assert removed(card) == sorted(chapter["orders"]["contrast"][0, :10].tolist())
+    page.evaluate("model.set('method', 'relevance')")
+    assert "got relevance" in soon(card.get_by_role("alert").inner_text)
+    page.evaluate("model.set('method', 'contrast')")
+    expect(card.get_by_role("alert")).to_be_hidden()
+    card.get_by_role("radio", name="rollout").check()
+    assert soon(page.evaluate, "[model.get('method'), saved]") == ["rollout", 1]
+    figure.set_state({"method": "rollout", "fraction": 0.5})
+    assert (figure.method, figure.fraction) == ("rollout", 0.5)
+
+    page.evaluate("(pictures) => model.set('pictures', pictures)", figure.pictures[1:])
+    assert removed(card) == sorted(chapter["orders"]["rollout"][1, :10].tolist())
+    assert soon(card.get_by_text("Patches of this picture").count) == 0  # it asks once
+    before = names(card).now
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.pos_embedding[0, 25, 3] += 4  # one weight
+    page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
+    assert names(card) != before
+
+    assert soon(page.evaluate, "listening()") > 0
+    page.evaluate(  # in the middle of its curves
+        "model.set('picture', 1); stop(); globalThis.exps = 0; const { exp } = Math;"
+        "Math.exp = (x) => (exps++, exp(x)); 0"
+    )
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
+    wait_for_turns(page)
+    assert soon(page.evaluate, "exps") == 0  # nothing goes on computing for a figure that is gone
+    assert noise == []
+    page.close()
+
+
+def test_one_changed_weight_shows_in_the_page(book, vit, images):
+    other = dequantised(vit)
+    with torch.no_grad():
+        other.pos_embedding[0, 25, 3] += 4
+    first, second, third = (
+        table(started(book.open(Deletion(model, images)))).now
+        for model in (vit, dequantised(vit), other)
+    )
+    assert first == second
+    assert first["rollout"] != third["rollout"]
+    assert first["contrast"] != third["contrast"]  # the order is the same, what is left is not

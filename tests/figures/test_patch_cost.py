@@ -1,0 +1,320 @@
+"""The figure of what a patch costs counts as PyTorch counts, and is there for every reader."""
+
+import json
+import re
+
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from figure_page import (
+    NOTEBOOK,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    follow,
+    link_from,
+    open_numbers,
+    reading,
+    said,
+    soon,
+)
+from playwright.sync_api import expect
+from torch.utils.flop_counter import FlopCounterMode
+
+from vit_tutorial import Attention, patchify
+from vit_tutorial.data import load_photo
+from vit_tutorial.vit import FeedForward
+from vit_tutorial.widgets import PatchCost
+from vit_tutorial.widgets.base import unpack_picture
+from vit_tutorial.widgets.figures.patch_cost import layer_cost
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return load_photo(56)
+
+
+def counted(image_size, patch_size):
+    """What really is there: shapes by running the package, operations as PyTorch counts them."""
+    with torch.device("meta"):  # shapes without numbers: nothing is computed
+        n = patchify(torch.empty(1, 3, image_size, image_size), patch_size).shape[1]
+        tokens, q = torch.empty(1, n, 768), torch.empty(1, 12, n, 64)
+        with FlopCounterMode(display=False) as layer:
+            FeedForward(768, 3072)(Attention(768, heads=12, dim_head=64)(tokens))
+        with FlopCounterMode(display=False) as pairs:
+            scores = q @ q.mT
+            scores @ q
+    pairs, each = pairs.get_total_flops(), layer.get_total_flops() - pairs.get_total_flops()
+    return [n, each, scores[0, 0].numel(), pairs, scores.nbytes]
+
+
+def started(page):
+    card = page.locator(".vt-card").last
+    card.get_by_role("button", name="show me").click()
+    return card
+
+
+@reading
+def table(card):
+    """The numbers, patch size by patch size."""
+    open_numbers(card)
+    rows = card.locator("tbody tr").evaluate_all(
+        "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    return {
+        int(side.split(" × ")[0]): [int(re.sub(r"\D", "", value)) for value in values]
+        for side, *values in rows
+    }
+
+
+def choose(card, label, size):
+    card.get_by_label(label, exact=True).select_option(f"{size} × {size}")
+
+
+# In Python
+
+
+def test_the_formulas_are_what_pytorch_counts():
+    for sizes in [(224, 16), (224, 8), (112, 14)]:
+        n, *_ = expected = counted(*sizes)
+        cost = layer_cost(n)
+        assert [cost[key] for key in ("tokens", "each", "scores", "pairs", "bytes")] == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"patch_size": 5}, "patches of 5 x 5 pixels do not tile a picture of 224 x 224"),
+        ({"patch_size": 0}, "patch_size is a whole number of pixels from 1 to 1024, got 0"),
+        ({"image_size": 2048}, "image_size is a whole number of pixels from 1 to 1024, got 2048"),
+        ({"image_size": 225}, "patches of 8 x 8 pixels do not tile"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_at_once_and_later(photo, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        PatchCost(photo, **sizes)
+    figure = PatchCost(photo)
+    before = figure.state()
+    ((name, value),) = sizes.items()
+    with pytest.raises(ValueError, match=message):
+        setattr(figure, name, value)
+    assert figure.state() == before
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.rand(3, 56, 56), r"a picture is uint8 of shape \(1 or 3, H, W\)"),
+        (torch.zeros(3, 56, 64, dtype=torch.uint8), "a square picture, got 56 x 64 pixels"),
+        (torch.zeros(3, 0, 0, dtype=torch.uint8), "a square picture, got 0 x 0 pixels"),
+    ],
+)
+def test_what_is_no_square_picture_is_refused(image, message):
+    with pytest.raises(ValueError, match=message):
+        PatchCost(image)
+
+
+def test_of_a_large_picture_little_travels(photo):
+    figure = PatchCost(load_photo(224))
+    assert torch.equal(unpack_picture(figure.picture), photo)  # every fourth pixel, as there
+    assert figure.picture == PatchCost(photo).picture
+    assert len(figure.to_html()) < 60_000
+
+
+def test_both_sizes_may_arrive_together(photo):
+    figure = PatchCost(photo, patch_size=14)
+    figure.set_state({"image_size": 384, "patch_size": 12})
+    assert (figure.image_size, figure.patch_size, figure.tokens) == (384, 12, 1024)
+
+
+def test_the_html_is_a_picture_its_words_and_data(photo):
+    html = PatchCost(photo, patch_size=4).to_html()
+    assert html == PatchCost(photo, patch_size=4).to_html()
+    soup = BeautifulSoup(html, "html.parser")
+    assert json.loads(soup.script.text)["patch_size"] == 4
+    assert "3,136 tokens, 16 times" in soup.img["alt"]
+    assert "and 256 times the attention scores" in soup.img["alt"]
+
+
+# In a page
+
+
+def test_the_numbers_are_those_that_pytorch_counts(book, photo):
+    card = started(book.open(PatchCost(photo)))
+    seen = table(card)
+    assert seen.becomes(lambda found: list(found) == [n for n in range(1, 225) if 224 % n == 0])
+    for side in (1, 8, 14, 16, 224):
+        assert seen[side] == counted(224, side)
+    choose(card, "picture", 384)
+    assert seen[12] == counted(384, 12)
+
+
+def test_half_the_patch_is_four_times_the_tokens_and_sixteen_times_the_scores(book, photo):
+    page = book.open(PatchCost(photo, patch_size=16))
+    card = started(page)
+    assert soon(card.locator(".vt-cost-times").all_inner_texts) == ["× 1"] * 5
+    assert "196 tokens, as many as the reference has" in said(card)
+    card.get_by_role("button", name="halve the patch").click()
+    assert soon(card.locator(".vt-cost-times").all_inner_texts) == ["× 4"] * 2 + ["× 16"] * 3
+    n, each, _, pairs, _ = counted(224, 8)
+    assert f"{n} tokens, 4 times the reference, with 16 times the scores" in said(card)
+    share = f"{pairs / (pairs + each):.0%}"
+    assert f"The pairs take {share} of" in said(card)
+    expect(card.get_by_text(f"for every pair: {share}")).to_be_visible()
+    bars = card.locator(".vt-cost-scale > :first-child").evaluate_all(
+        "(all) => all.map((each) => each.getBoundingClientRect().width)"
+    )
+    assert bars == pytest.approx([bars[0]] * 2 + [2 * bars[0]] * 3, rel=0.02)  # a log scale
+    part, whole = (card.locator(name).bounding_box() for name in PARTS)
+    assert part["width"] / whole["width"] == pytest.approx(pairs / (pairs + each), abs=0.01)
+
+
+PARTS = [".vt-cost-share > .vt-cost-pairs", ".vt-cost-share"]
+
+
+def test_pixels_can_be_tokens_and_a_coarser_patch_costs_less(book, photo):
+    card = started(book.open(PatchCost(photo)))
+    choose(card, "patch", 1)
+    assert "50,176 tokens, 256 times the reference, with 65,536 times the scores" in said(card)
+    expect(card.get_by_text("121 GB")).to_be_visible()
+    expect(card.get_by_text("the square, 16 times as large")).to_be_visible()
+    card.get_by_role("button", name="halve the patch").click()
+    assert said(card) == "A patch of 1 pixel cannot be halved."
+    choose(card, "patch", 32)
+    assert "49 tokens, 0.25 times the reference, with 0.0625 times the scores" in said(card)
+    choose(card, "patch", 224)
+    assert "1 token, 0.0051 times" in said(card)
+
+
+@pytest.mark.parametrize(("patch", "cells"), [(56, 4), (16, 14), (4, 56)])
+def test_the_picture_is_under_the_grid_of_its_patches(book, photo, patch, cells):
+    card = started(book.open(PatchCost(photo, patch_size=patch)))
+    drawn = card.get_by_role("img", name=f"under a grid of {cells} by {cells} patches")
+    box = drawn.bounding_box()
+    lines = drawn.locator("path").evaluate(
+        "(path) => [...path.getAttribute('d').matchAll(/M([\\d.]+) 0V/g)].map(([, x]) => Number(x))"
+    )
+    assert lines == pytest.approx([i * 224 / cells for i in range(cells + 1)], abs=0.01)
+    assert box["width"] == pytest.approx(224, abs=1)
+
+
+def test_a_picture_of_another_size_gets_the_patch_next_in_size(book, photo):
+    card = started(book.open(PatchCost(photo, patch_size=14)))
+    choose(card, "picture", 512)
+    assert said(card).startswith("Patches of 16 × 16 in 512 × 512 pixels: 1,024 tokens")
+    choose(card, "picture", 384)
+    assert said(card).startswith("Patches of 16 × 16 in 384 × 384 pixels: 576 tokens, 2.94 times")
+    card.get_by_role("button", name="reset").click()
+    assert said(card).startswith("Patches of 14 × 14 in 224 × 224 pixels: 256 tokens, 1.31 times")
+
+
+def test_a_reader_s_own_size_can_be_chosen_again(book):
+    own = torch.randint(0, 256, (1, 30, 30), dtype=torch.uint8)
+    card = started(book.open(PatchCost(own, image_size=90, patch_size=15)))
+    assert said(card).startswith("Patches of 15 × 15 in 90 × 90 pixels: 36 tokens")
+    choose(card, "picture", 112)
+    assert said(card).startswith("Patches of 16 × 16 in 112 × 112 pixels: 49 tokens")
+    choose(card, "picture", 90)
+    assert said(card).startswith("Patches of 15 × 15 in 90 × 90 pixels")
+
+
+def test_by_keyboard_alone(book, photo):
+    page = book.open(PatchCost(photo))
+    card = page.locator(".vt-card")
+    card.wait_for()
+    expect(card.locator(".vt-costs")).not_to_be_visible()  # the guess comes first
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        return soon(page.evaluate, "document.activeElement.labels?.[0]?.textContent")
+
+    press("Tab", "Tab", "Tab")
+    assert press("Tab", "Enter") == "picture"  # "16 times"
+    expect(card.get_by_text("Your guess: 16 times.")).to_be_visible()
+    assert press("ArrowDown") == "picture"
+    assert said(card).startswith("Patches of 8 × 8 in 384 × 384 pixels")
+    assert press("Tab", "ArrowUp") == "patch"
+    assert said(card).startswith("Patches of 6 × 6 in 384 × 384 pixels")
+    press("Tab", "Enter")  # halve
+    assert said(card).startswith("Patches of 3 × 3 in 384 × 384 pixels")
+    press("Tab", "Enter")  # reset
+    assert said(card).startswith("Patches of 8 × 8 in 224 × 224 pixels")
+    press("Tab", "Tab", "Enter")  # past "copy link" to the numbers
+    card.locator("tbody tr").nth(11).wait_for()
+
+
+def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, photo):
+    page = book.open(PatchCost(photo), theme="dark", width=360, has_touch=True)
+    page.get_by_role("button", name="16 times").tap()
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="halve the patch").tap()
+    assert said(card).startswith("Patches of 4 × 4")
+    choose(card, "patch", 1)  # with the part enlarged
+    card.locator("summary").tap()
+    assert_nobody_is_left_out(page)
+
+
+def test_in_the_light_and_without_movement_nobody_is_left_out(book, photo):
+    page = book.open(PatchCost(photo), PatchCost(photo), reduced_motion="reduce")
+    started(page)  # one of the two still asks
+    page.locator("summary").last.click()
+    assert_nobody_is_left_out(page)
+    assert_nothing_moves(page)
+    assert page.noise == []
+
+
+# Links, and a notebook
+
+
+def test_a_link_opens_the_page_with_the_same_sizes(book, photo):
+    page = book.open(PatchCost(photo))
+    card = started(page)
+    choose(card, "picture", 512)
+    choose(card, "patch", 32)
+    follow(page, link_from(page, card))
+    assert said(started(page)).startswith("Patches of 32 × 32 in 512 × 512 pixels: 256 tokens")
+    assert page.noise == []
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ('{"patch_size":5}', "patches of 5 pixels do not tile 224 pixels"),
+        ('{"patch_size":0}', "patch_size is a whole number from 1 to 1024, got 0"),
+        ('{"image_size":4096}', "image_size is a whole number from 1 to 1024, got 4096"),
+        ('{"patch_size":"8"}', "“patch_size” is something else here"),
+    ],
+)
+def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
+    book, photo, state, message
+):
+    page = book.open(PatchCost(photo))
+    page.goto(f"{page.url}?vt=1&figure=patch_cost&number=0&state={state}")
+    card = started(page)
+    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
+    assert said(card).startswith("Patches of 8 × 8")
+
+
+def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(browser, photo):
+    figure = PatchCost(photo)
+    page = browser.new_page()
+    page.add_style_tag(content=figure._css)
+    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
+    card = started(page)
+    page.evaluate("model.set('patch_size', 32)")  # as when the kernel changes a trait
+    assert said(card).startswith("Patches of 32 × 32")
+    choose(card, "picture", 384)
+    assert soon(page.evaluate, "[model.get('image_size'), model.get('patch_size'), saved]") == [
+        *[384, 32],
+        1,  # both in one message, or the kernel would see sizes that do not fit
+    ]
+    assert said(card).startswith("Patches of 32 × 32 in 384 × 384")
+    before = card.locator(".vt-cost-picture image").first.get_attribute("href")
+    other = PatchCost(255 - photo).picture
+    page.evaluate("(picture) => model.set('picture', picture)", other)
+    assert soon(card.locator(".vt-cost-picture image").first.get_attribute, "href") != before
+
+    assert soon(page.evaluate, "listening()") > 0
+    page.evaluate("stop()")
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
+    page.close()

@@ -1,0 +1,172 @@
+"""What a patch size costs, in tokens, scores, operations and bytes (chapter
+1)."""
+
+import math
+from numbers import Integral
+
+import traitlets
+from torch import Tensor
+
+from vit_tutorial.patches import patch_grid
+from vit_tutorial.plots import BLUE, INK
+from vit_tutorial.widgets.base import (
+    Figure,
+    as_image,
+    pack_picture,
+    unpack_picture,
+)
+from vit_tutorial.widgets.still import drawing, panel, picture_pixels
+
+DIM, HEADS = 768, 12  # of B/16
+REFERENCE = 196  # tokens: patches of 16 pixels in a picture of 224
+LARGEST_IMAGE = (
+    1024  # pixels: beyond it a double no longer holds every count exactly
+)
+LARGEST_PACKED = 64  # pixels of the picture that travels
+
+
+class PatchCost(Figure):
+    """What does a finer patch cost?
+
+    A picture under the grid of its patches, and the cost of one layer of B/16
+    (D = 768, 12 heads, MLP of 3,072) against that of patches of 16 pixels in a
+    picture of 224. See `layer_cost`.
+
+    Args:
+        image: uint8 (c, S, S), any square; of a large one every k-th pixel is
+            kept, at most 64 to a side, since it is there to be looked at alone.
+        image_size: pixels to a side that the picture is taken to have, at most
+            1,024.
+        patch_size: pixels to a side, a divisor of `image_size`; 1 makes every
+            pixel a token.
+
+    Raises ValueError for a picture that is not square and for sizes that do not
+    fit.
+    """
+
+    script = "patch_cost"
+
+    picture = traitlets.Dict().tag(sync=True)
+    image_size = traitlets.Int(224).tag(sync=True)
+    patch_size = traitlets.Int(8).tag(sync=True)
+
+    def __init__(
+        self, image: Tensor, *, image_size: int = 224, patch_size: int = 8
+    ):
+        check_sizes(image_size, patch_size)
+        super().__init__(
+            picture=small(image), image_size=image_size, patch_size=patch_size
+        )
+
+    @traitlets.validate("image_size", "patch_size")
+    def _fits(self, proposal):
+        sizes = {"image_size": self.image_size, "patch_size": self.patch_size}
+        check_sizes(**sizes | {proposal["trait"].name: proposal["value"]})
+        return proposal["value"]
+
+    @traitlets.validate("picture")
+    def _is_a_picture(self, proposal):
+        return self.checked(proposal)
+
+    @property
+    def tokens(self) -> int:
+        """The number of patches; no class token is counted."""
+        return math.prod(patch_grid(self.image_size, self.patch_size))
+
+    def still(self) -> tuple[str, str]:
+        now, reference = layer_cost(self.tokens), layer_cost(REFERENCE)
+        side = self.image_size // self.patch_size
+        title = f"patches of {self.patch_size} × {self.patch_size}"
+        picture = picture_pixels(unpack_picture(self.picture))
+        grid = (
+            (side, side) if side <= 64 else None
+        )  # finer lines would hide the picture
+        rows = [
+            bar(i, name, now[key] / reference[key], colour)
+            for i, (key, name, colour) in enumerate(
+                [
+                    ("tokens", "tokens", INK),
+                    ("each", "operations for every token", INK),
+                    ("scores", "scores of one head", BLUE),
+                    ("pairs", "operations for every pair", BLUE),
+                    ("bytes", "bytes of the scores, 12 heads", BLUE),
+                ]
+            )
+        ]
+        svg = drawing(500, 226, panel(picture, 0, 200, title, grid=grid), *rows)
+        words = (
+            f"A picture of {self.image_size} × {self.image_size} pixels in patches of "
+            f"{self.patch_size} × {self.patch_size}: {now['tokens']:,} tokens, "
+            f"{times(now['tokens'] / REFERENCE)} times those of 16-pixel patches at 224, and "
+            f"{times(now['scores'] / reference['scores'])} times the attention scores."
+        )
+        return svg, words
+
+
+def layer_cost(tokens: int) -> dict[str, int]:
+    """Count what one layer of B/16 takes for so many tokens, on paper.
+
+    Returns the `tokens` n; the `scores` of one head, n²; the operations,
+    additions counted beside multiplications, for every pair (`pairs`, 4n²D: the
+    two products of attention) and for every token (`each`, 8nD² for the
+    projections and 16nD² for the MLP); and the `bytes` of all heads' scores as
+    float32, where they are written down. Norms, softmax and biases are left
+    out.
+    """
+    return {
+        "tokens": tokens,
+        "scores": tokens**2,
+        "pairs": 4 * tokens**2 * DIM,
+        "each": 24 * tokens * DIM**2,
+        "bytes": 4 * HEADS * tokens**2,
+    }
+
+
+def bar(row: int, name: str, ratio: float, colour: str) -> str:
+    """Draw one cost against the reference's: a bar from the line of 1, a decade
+    is 20 pixels."""
+    middle, y = 350, 34 + 40 * row
+    length = max(-120.0, min(120.0, 20 * math.log10(ratio)))
+    text = f'font-family="sans-serif" font-size="12" fill="{INK}"'
+    return (
+        f'<text x="220" y="{y}" {text}>{name}: × {times(ratio)}</text>'
+        f'<rect x="{min(middle, middle + length):.1f}" y="{y + 5}" width="{abs(length):.1f}" '
+        f'height="12" fill="{colour}"/>'
+        f'<path d="M{middle} {y + 3}v16" stroke="{INK}" stroke-width="1.5"/>'
+    )
+
+
+def times(ratio: float) -> str:
+    """Write how many times: whole where it is whole or large, else three digits
+    that count."""
+    if ratio >= 100 or ratio == round(ratio):
+        return f"{round(ratio):,}"
+    return f"{ratio:.{2 - math.floor(math.log10(ratio))}f}".rstrip("0").rstrip(
+        "."
+    )
+
+
+def small(image: Tensor) -> dict:
+    """Pack every k-th pixel of a square picture, so that at most 64 to a side
+    travel."""
+    image = as_image(image)
+    pack_picture(image)  # what is no picture is refused there
+    height, width = image.shape[1:]
+    if height != width or not height:
+        raise ValueError(
+            f"this figure counts for a square picture, got {height} x {width} pixels: crop it"
+        )
+    step = -(-height // LARGEST_PACKED)
+    return pack_picture(image[:, ::step, ::step])
+
+
+def check_sizes(image_size: int, patch_size: int) -> None:
+    for name, value in {
+        "image_size": image_size,
+        "patch_size": patch_size,
+    }.items():
+        if not isinstance(value, Integral) or not 1 <= value <= LARGEST_IMAGE:
+            raise ValueError(
+                f"{name} is a whole number of pixels from 1 to {LARGEST_IMAGE}, got {value!r}"
+            )
+    patch_grid(image_size, patch_size)

@@ -1,0 +1,1 @@
+"""The playground, the largest figure: its parts have a folder of their own."""
