@@ -877,7 +877,7 @@ MODEL = """() => {
 def shared(browser):
     page = browser.new_page()
     page.add_script_tag(
-        content=re.sub(r"^const \$", "globalThis.$", join(["host", "card"]), flags=re.M)
+        content=re.sub(r"^const \$", "globalThis.$", join(["host", "colours", "words"]), flags=re.M)
     )
     yield page
     page.close()
@@ -895,11 +895,11 @@ def test_the_model_behaves_as_anywidget_s(shared):
 
 def test_attention_s_colours_are_cividis(shared):
     values = np.linspace(0, 1, 256)
-    ours = shared.evaluate("(values) => values.map($card.cividis)", values.tolist())
+    ours = shared.evaluate("(values) => values.map($colours.cividis)", values.tolist())
     ours = np.array([[int(number) for number in re.findall(r"\d+", colour)] for colour in ours])
     theirs = 255 * mpl.colormaps["cividis"](values)[:, :3]
     assert np.abs(ours - theirs).max() <= 6.5
-    outside = shared.evaluate("[-1, 0, 1, 2].map($card.cividis)")
+    outside = shared.evaluate("[-1, 0, 1, 2].map($colours.cividis)")
     assert outside[0] == outside[1]
     assert outside[2] == outside[3]
 
@@ -918,4 +918,4 @@ def test_attention_s_colours_are_cividis(shared):
     ],
 )
 def test_numbers_are_written_as_people_write_them(shared, number, text):
-    assert shared.evaluate("$card.digits", number) == text
+    assert shared.evaluate("$words.digits", number) == text

@@ -240,7 +240,9 @@ def test_a_curve_goes_through_every_patch(book, vit, images, chapter):
 @pytest.fixture(scope="module")
 def maps_script(browser):
     page = browser.new_page()
-    page.add_script_tag(content=re.sub(r"^const \$", "globalThis.$", join(["maps"]), flags=re.M))
+    page.add_script_tag(
+        content=re.sub(r"^const \$", "globalThis.$", join(["maps", "shuffle"]), flags=re.M)
+    )
     yield page
     page.close()
 
@@ -262,7 +264,7 @@ def test_rollout_is_pytorch_s(maps_script, off):
 
 def test_the_page_draws_the_random_numbers_that_python_draws(maps_script):
     seen = maps_script.evaluate(
-        "() => { const next = $card.randomNumbers(7); return Array.from({ length: 5 }, next); }"
+        "() => { const next = $shuffle.randomNumbers(7); return Array.from({ length: 5 }, next); }"
     )
     assert seen == random_numbers(7, 5)
     assert len(set(seen)) == 5

@@ -94,10 +94,12 @@ def largest_change(card, model):
 
 def test_both_worlds_shuffle_alike(browser):
     page = browser.new_page()
-    page.add_script_tag(content=join(["card"]).replace("const $card", "globalThis.$card"))
+    page.add_script_tag(content=join(["shuffle"]).replace("const $shuffle", "globalThis.$shuffle"))
     seeds = [0, 1, 2, 77, 2**31 - 1]
     for n in (2, 49, 196):
-        theirs = page.evaluate("([n, seeds]) => seeds.map((s) => $card.shuffled(n, s))", [n, seeds])
+        theirs = page.evaluate(
+            "([n, seeds]) => seeds.map((seed) => $shuffle.shuffled(n, seed))", [n, seeds]
+        )
         assert [shuffled(n, seed) for seed in seeds] == theirs
         assert all(sorted(order) == list(range(n)) for order in theirs)
     assert shuffled(49, 0) == list(range(49))

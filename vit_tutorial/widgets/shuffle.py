@@ -4,7 +4,7 @@ SEEDS = 2**31
 
 
 def shuffled(n: int, seed: int) -> list[int]:
-    """Order the numbers from 0 to n - 1 as the figures' `shuffled` of card.js
+    """Order the numbers from 0 to n - 1 as `shuffled` of shuffle.js
     does; 0: in order."""
     order = list(range(n))
     if seed == 0:

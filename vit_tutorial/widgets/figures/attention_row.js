@@ -1,20 +1,13 @@
 // Where does one number of attention come from? One query, one key, and the road from the two
 // vectors to a share: product, scale, temperature, exponential, sum.
 
-import {
-  Card,
-  PatchGrid,
-  badge,
-  bars,
-  cividis,
-  digits,
-  element,
-  legend,
-  percent,
-  picture,
-  setting,
-  within,
-} from "../page/card.js";
+import { Card } from "../page/card.js";
+import { badge, PatchGrid } from "../page/patch_grid.js";
+import { element, picture } from "../page/elements.js";
+import { cividis, legend } from "../page/colours.js";
+import { bars } from "../page/answers.js";
+import { digits, percent, setting } from "../page/words.js";
+import { within } from "../page/checks.js";
 import { ViT, softmax } from "../engine/vit.js";
 import { fromBase64 } from "../engine/dequantise.js";
 

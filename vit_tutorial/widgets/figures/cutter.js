@@ -1,7 +1,10 @@
 // What does the model receive? One row of numbers, the place in the picture of each, and the patch
 // that the model takes them for.
 
-import { Card, PatchGrid, element, picture, svg, within } from "../page/card.js";
+import { Card } from "../page/card.js";
+import { PatchGrid } from "../page/patch_grid.js";
+import { element, picture, svg } from "../page/elements.js";
+import { within } from "../page/checks.js";
 import { fromBase64 } from "../engine/dequantise.js";
 
 const STATE = ["patch", "way"];

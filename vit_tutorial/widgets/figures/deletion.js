@@ -1,19 +1,16 @@
 // Do the maps tell the truth? Patches are removed in the order that a map gives, and the
 // probability of the answer that the model gave at first is watched.
 
-import {
-  Card,
-  PatchGrid,
-  element,
-  legend,
-  percent,
-  picture,
-  randomNumbers,
-  svg,
-  within,
-} from "../page/card.js";
+import { Card } from "../page/card.js";
+import { PatchGrid } from "../page/patch_grid.js";
+import { element, picture, svg } from "../page/elements.js";
+import { legend } from "../page/colours.js";
+import { strongest } from "../page/answers.js";
+import { paint, rollout, rowOf } from "../page/maps.js";
+import { percent } from "../page/words.js";
+import { within } from "../page/checks.js";
+import { randomNumbers } from "../page/shuffle.js";
 import { classNames, probabilities, unpackPictures } from "../page/page_model.js";
-import { paint, rollout, rowOf, strongest } from "../page/maps.js";
 import { ViT } from "../engine/vit.js";
 
 const STATE = ["picture", "method", "fraction"];

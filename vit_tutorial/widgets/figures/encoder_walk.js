@@ -1,19 +1,12 @@
 // What happens to one token, layer by layer? The stages of equations 1 to 4: what comes in, what
 // each step adds, what goes out, and what the head would read off at that point.
 
-import {
-  Card,
-  PatchGrid,
-  answers,
-  badge,
-  bars,
-  digits,
-  element,
-  percent,
-  picture,
-  svg,
-  within,
-} from "../page/card.js";
+import { Card } from "../page/card.js";
+import { badge, PatchGrid } from "../page/patch_grid.js";
+import { element, picture, svg } from "../page/elements.js";
+import { answers, bars } from "../page/answers.js";
+import { digits, percent } from "../page/words.js";
+import { within } from "../page/checks.js";
 import { classNames, probabilities, unpackPictures } from "../page/page_model.js";
 import { ViT } from "../engine/vit.js";
 

@@ -1,7 +1,9 @@
 // What does a finer patch cost? A picture under the grid of its patches, and one layer's cost
 // against that of 16-pixel patches.
 
-import { Card, element, percent, picture, svg } from "../page/card.js";
+import { Card } from "../page/card.js";
+import { element, picture, svg } from "../page/elements.js";
+import { percent } from "../page/words.js";
 import { fromBase64 } from "../engine/dequantise.js";
 
 const STATE = ["image_size", "patch_size"];

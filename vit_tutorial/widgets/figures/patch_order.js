@@ -1,276 +1,340 @@
-// Does order matter? One picture, its patches in another order, and what two models answer to
-// either: one trained with position embeddings, one without.
+// Does order matter? An image, its patches in a different order, and what two
+// models predict for either: one trained with position embeddings, one without.
 
+import { Figure, live } from "../page/live.js";
+import { PatchGrid } from "../page/patch_grid.js";
+import { Surprises } from "../page/surprises.js";
+import { answers } from "../page/answers.js";
+import { element, picture } from "../page/elements.js";
+import { rearranged } from "../page/patches.js";
+import { shuffled } from "../page/shuffle.js";
+import { digits, percent } from "../page/words.js";
+import { within } from "../page/checks.js";
 import {
-  Card,
-  PatchGrid,
-  answers,
-  digits,
-  element,
-  percent,
-  picture,
-  shuffled,
-  within,
-} from "../page/card.js";
-import { classNames, probabilities, unpackPictures } from "../page/page_model.js";
+  classNames,
+  probabilities,
+  unpackPictures,
+} from "../page/page_model.js";
 import { ViT } from "../engine/vit.js";
 
-const STATE = ["picture", "seed", "positions"];
 const MODELS = ["with_positions", "without"];
 const SEEDS = 2 ** 31;
-const ROUNDING = 1e-4; // logits that differ by less differ by what float32 rounds off
+const TRIED = [1, 2, 3]; // the orders of an image that may surprise
+const ROUNDING = 1e-4; // a logit that changes by less: float32 rounding
 
-function render({ model, el }) {
-  const card = new Card(el, "Does order matter?");
-  card.rounded();
-  card.root.classList.add("vt-order");
-  const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
-  let vits, pictures, names, n, columns, parts, order, inOrder, surprises;
-  let marked = null; // a patch of the picture, shown in both orders
-  let hovered = null;
-  let latest = 0; // the last seed that was not 0, so that "shuffle again" goes on from there
-  let surprised = 0;
+class PatchOrder extends Figure {
+  static question = "Does order matter?";
+  static state = ["picture", "seed", "positions"];
+  static inputs = [...MODELS, "pictures"];
 
-  const change = (changes) => {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  };
+  lastSeed = 0; // of the latest shuffle, from which "shuffle again" goes on
 
-  // Everything that the models and the pictures decide, made anew when those change.
-  function build() {
-    vits = MODELS.map((name) => new ViT(model.get(name)));
-    pictures = unpackPictures(model.get("pictures"));
-    const { config, grid } = vits[0];
-    names = classNames(config);
-    n = grid[0] * grid[1];
-    columns = grid[1];
-    inOrder = new Map();
-    marked = hovered = surprises = null;
-
-    const left = element("div", { class: "vt-column" });
-    const right = element("div", { class: "vt-column" });
-    const results = vits.map(() => ({
-      title: element("p", { class: "vt-label" }),
-      list: element("div"),
-      moved: element("p", { class: "vt-order-change" }),
-    }));
-    card.figure.replaceChildren(
-      element("div", { class: "vt-order-pair" }, left, right),
-      element(
-        "div",
-        { class: "vt-order-pair" },
-        ...results.map(({ title, list, moved }) =>
-          element("div", { class: "vt-column" }, title, list, moved),
-        ),
-      ),
-    );
-
-    card.controls.replaceChildren();
-    card.button("shuffle again", () => change({ seed: (latest % (SEEDS - 1)) + 1 }));
-    card.button("in order", () => change({ seed: 0 }));
-    const which = card.choice(
-      "picture",
-      pictures.map(({ name }) => name),
-      () => change({ picture: which.selectedIndex }),
-    );
-    const positions = card.checkbox("the first model adds its positions", () =>
-      change({ positions: positions.checked }),
-    );
-    card.button("surprise me", surprise);
-    card.button("reset", () => {
-      marked = null;
-      change(start);
-      card.attempt(mark);
-    });
-    card.link(model, STATE);
-    parts = { left, right, results, which, positions, grids: null, shown: null };
-  }
-
-  // What a model makes of a picture in an order.
-  function read(vit, bytes, seed, positions) {
-    const { logits } = vit.forward(bytes, { order: shuffled(n, seed), positions });
-    return { logits, shares: probabilities(logits) };
-  }
-
-  function readBoth(which, seed, positions) {
-    return vits.map((vit, i) => {
-      const added = i === 1 || positions; // the switch is the first model's
-      const key = [which, i, added].join();
-      if (!inOrder.has(key)) inOrder.set(key, read(vit, pictures[which].bytes, 0, added));
-      const before = inOrder.get(key);
-      const after = seed ? read(vit, pictures[which].bytes, seed, added) : before;
-      const changes = Array.from(after.logits, (logit, c) => logit - before.logits[c]);
-      return { before, after, changes, largest: Math.max(...changes.map(Math.abs)) };
-    });
-  }
-
-  // The two pictures in their grids; on a click or a key a patch is marked in both.
-  function drawPictures(which, seed) {
-    const shown = `${which},${seed}`;
-    if (parts.shown === shown) return;
-    parts.shown = shown;
-    const { shape, bytes } = pictures[which];
-    const grid = (label, pixels, patchOf) =>
-      new PatchGrid({
-        grid: vits[0].grid,
-        label,
-        behind: picture(shape, pixels),
-        move: (place) => {
-          marked = patchOf(place);
-          card.attempt(mark);
-        },
-        pick: (place) => {
-          marked = patchOf(place);
-          card.attempt(mark);
-        },
-        hover: (place) => {
-          hovered = place === null ? null : patchOf(place);
-          card.attempt(mark);
-        },
-      });
-    hovered = null;
-    parts.grids = [
-      grid("The picture as it is", bytes, (place) => place),
-      grid("What the models receive", moved(bytes, shape), (place) => order[place]),
-    ];
-    const label = (text) => element("p", { class: "vt-label" }, text);
-    parts.left.replaceChildren(label("as it is"), parts.grids[0].el);
-    parts.right.replaceChildren(
-      label(seed ? "what the models receive" : "what the models receive: the same"),
-      parts.grids[1].el,
-    );
-    mark();
-  }
-
-  function mark() {
-    const patch = hovered ?? marked;
-    const at = (place) => `row ${Math.floor(place / columns) + 1}, column ${(place % columns) + 1}`;
-    const name = (patch, place) => `patch ${patch + 1}, now in ${at(place)}`;
-    const places = [];
-    order.forEach((patch, place) => (places[patch] = place));
-    parts.grids[0].show({ selected: patch, name: (place) => name(place, places[place]) });
-    parts.grids[1].show({
-      selected: patch === null ? null : places[patch],
-      name: (place) => `patch ${order[place] + 1}, from ${at(order[place])}`,
-    });
-  }
-
-  // A picture's bytes with its patches in the order.
-  function moved(bytes, [channels, height, width]) {
-    const [p1, p2] = vits[0].patchSize;
-    const out = new Uint8Array(bytes.length);
-    const corner = (place) => [Math.floor(place / columns) * p1, (place % columns) * p2];
-    order.forEach((patch, place) => {
-      const [[top, left], [fromTop, fromLeft]] = [corner(place), corner(patch)];
-      for (let c = 0; c < channels; c++) {
-        for (let y = 0; y < p1; y++) {
-          const from = (c * height + fromTop + y) * width + fromLeft;
-          out.set(bytes.subarray(from, from + p2), (c * height + top + y) * width + left);
-        }
-      }
-    });
-    return out;
-  }
-
-  function draw() {
-    const [which, seed, positions] = STATE.map((name) => model.get(name));
-    within("picture", which, pictures.length);
-    within("seed", seed, SEEDS);
-    if (typeof positions !== "boolean") {
-      throw new RangeError(`positions is true or false, got ${positions}`);
-    }
-    latest = seed || latest;
-    order = shuffled(n, seed);
-    const both = readBoth(which, seed, positions);
-    drawPictures(which, seed);
-    parts.which.selectedIndex = which;
-    parts.positions.checked = positions;
-    const titles = [
-      positions ? "trained with positions" : "trained with positions, switched off",
-      "trained without positions",
-    ];
-    both.forEach(({ before, after, largest }, i) => {
-      const { title, list, moved } = parts.results[i];
-      title.textContent = titles[i];
-      list.replaceChildren(answers(names, after.shares, before.shares));
-      moved.replaceChildren(
-        "largest change of a logit: ",
-        element("strong", {}, digits(largest)),
-        largest && largest < ROUNDING ? " (rounding)" : "",
-      );
-    });
-
-    const first = positions ? "With positions" : "With its positions switched off";
-    card.say(
-      seed
-        ? `${first}: ${tell(both[0])}. Without: ${tell(both[1])}.`
-        : `In order. ${first}: ${best(both[0].after)}. Without: ${best(both[1].after)}.`,
-    );
-    card.tabulate(
-      `Logits for ${pictures[which].name}, in order and ${seed ? `shuffled (seed ${seed})` : "again in order"}`,
+  begin() {
+    this.card.root.classList.add("vt-order");
+    this.card.rounded();
+    this.card.guess(
+      "The patches of a picture are shuffled. Whose answer changes?",
       [
-        "class",
-        ...["with", "without"].flatMap((model) => [
-          `${model}: in order`,
-          seed ? "shuffled" : "again",
-          "change",
-        ]),
+        "that of a model with positions",
+        "that of a model without",
+        "both",
+        "neither",
       ],
-      () =>
-        names.map((name, c) => [
-          name,
-          ...both.flatMap(({ before, after, changes }) =>
-            [before.logits[c], after.logits[c], changes[c]].map(digits),
-          ),
-        ]),
     );
   }
 
-  const first = ({ shares }) => shares.indexOf(Math.max(...shares));
-  const best = (read) => `${names[first(read)]} ${percent(read.shares[first(read)])}`;
-  const tell = ({ before, after, largest }) => {
-    if (largest < ROUNDING) return `${best(after)}, as in order`;
-    if (first(before) === first(after)) {
-      return `still ${best(after)}, was ${percent(before.shares[first(before)])}`;
-    }
-    return `${best(after)}, was ${best(before)}`;
-  };
+  build() {
+    const vits = MODELS.map((name) => new ViT(this.get(name)));
+    this.pictures = unpackPictures(this.get("pictures"));
+    this.names = classNames(vits[0].config);
+    this.predictions = new Predictions(vits, this.pictures);
+    this.surprises = null;
 
-  // The pictures whose answer the first model changes most, each in the order that does it.
-  function surprise() {
-    if (!surprises) {
-      surprises = pictures.map((_, which) => {
-        const each = [1, 2, 3].map((seed) => {
-          const [{ before, after }] = readBoth(which, seed, true);
-          const lost = before.shares[first(before)] - after.shares[first(before)];
-          return { picture: which, seed, lost };
-        });
-        return each.reduce((a, b) => (b.lost > a.lost ? b : a));
-      });
-      surprises.sort((a, b) => b.lost - a.lost);
-      surprised = 0;
-    }
-    const { picture, seed } = surprises[surprised++ % surprises.length];
-    change({ picture, seed, positions: true });
+    this.pair = new Pair(vits[0]);
+    this.results = vits.map(() => new Result(this.names));
+    const columns = this.results.map(({ el }) => el);
+    this.card.figure.replaceChildren(
+      this.pair.el,
+      element("div", { class: "vt-order-pair" }, ...columns),
+    );
+    this.buildControls();
   }
 
-  const redraw = () => card.attempt(draw);
-  const rebuild = () => card.attempt(() => (build(), draw()));
-  build();
-  draw();
-  card.guess("The patches of a picture are shuffled. Whose answer changes?", [
-    "that of a model with positions",
-    "that of a model without",
-    "both",
-    "neither",
-  ]);
-  for (const name of STATE) model.on(`change:${name}`, redraw);
-  for (const name of [...MODELS, "pictures"]) model.on(`change:${name}`, rebuild);
-  return () => {
-    for (const name of STATE) model.off(`change:${name}`, redraw);
-    for (const name of [...MODELS, "pictures"]) model.off(`change:${name}`, rebuild);
-    el.replaceChildren();
-  };
+  buildControls() {
+    const { card } = this;
+    card.controls.replaceChildren();
+    card.button("shuffle again", () => {
+      this.change({ seed: (this.lastSeed % (SEEDS - 1)) + 1 });
+    });
+    card.button("in order", () => this.change({ seed: 0 }));
+    const names = this.pictures.map(({ name }) => name);
+    this.which = card.choice("picture", names, () => {
+      this.change({ picture: this.which.selectedIndex });
+    });
+    const label = "the first model adds its positions";
+    this.adding = card.checkbox(label, () => {
+      this.change({ positions: this.adding.checked });
+    });
+    card.button("surprise me", () => this.surprise());
+    card.button("reset", () => {
+      this.pair.mark(null);
+      this.change(this.start);
+    });
+    card.link(this.model, PatchOrder.state);
+  }
+
+  draw() {
+    const { picture, seed, positions } = this.checkedState();
+    this.lastSeed = seed || this.lastSeed;
+    const both = this.predictions.compare(picture, seed, positions);
+    this.pair.show(this.pictures[picture], seed);
+    this.which.selectedIndex = picture;
+    this.adding.checked = positions;
+    const off = positions ? "" : ", switched off";
+    this.results[0].show(`trained with positions${off}`, both[0]);
+    this.results[1].show("trained without positions", both[1]);
+    this.card.say(summary(this.names, seed, positions, both));
+    this.tabulate(this.pictures[picture].name, seed, both);
+  }
+
+  checkedState() {
+    const state = this.state();
+    within("picture", state.picture, this.pictures.length);
+    within("seed", state.seed, SEEDS);
+    if (typeof state.positions !== "boolean") {
+      throw new RangeError(
+        `positions is true or false, got ${state.positions}`,
+      );
+    }
+    return state;
+  }
+
+  tabulate(name, seed, both) {
+    const order = seed ? `shuffled (seed ${seed})` : "again in order";
+    const columns = ["with", "without"].flatMap((model) => [
+      `${model}: in order`,
+      seed ? "shuffled" : "again",
+      "change",
+    ]);
+    const logitsOf = (c) =>
+      both
+        .flatMap(({ before, after, changes }) => [
+          before.logits[c],
+          after.logits[c],
+          changes[c],
+        ])
+        .map(digits);
+    this.card.tabulate(
+      `Logits for ${name}, in order and ${order}`,
+      ["class", ...columns],
+      () => this.names.map((each, c) => [each, ...logitsOf(c)]),
+    );
+  }
+
+  // The images whose prediction by the first model suffers most, each in the
+  // order that does it.
+  surprise() {
+    this.surprises ??= new Surprises(
+      this.pictures.map((_, picture) => this.mostHarmful(picture)),
+      ({ lost }) => lost,
+    );
+    const { picture, seed } = this.surprises.next();
+    this.change({ picture, seed, positions: true });
+  }
+
+  mostHarmful(picture) {
+    const tried = TRIED.map((seed) => {
+      const [{ before, after }] = this.predictions.compare(picture, seed, true);
+      const best = first(before.shares);
+      return { picture, seed, lost: before.shares[best] - after.shares[best] };
+    });
+    return tried.reduce((a, b) => (b.lost > a.lost ? b : a));
+  }
 }
 
-export default { render, state: STATE };
+// The image and what the models receive, each in a grid. A patch that is
+// pointed at or picked in one is marked in both.
+class Pair {
+  #marked = null; // a patch of the image
+  #hovered = null;
+
+  constructor({ grid, patchSize }) {
+    this.grid = grid;
+    this.patchSize = patchSize;
+    this.left = element("div", { class: "vt-column" });
+    this.right = element("div", { class: "vt-column" });
+    this.el = element("div", { class: "vt-order-pair" }, this.left, this.right);
+  }
+
+  show(image, seed) {
+    if (image === this.image && seed === this.seed) return;
+    [this.image, this.seed] = [image, seed];
+    const { shape, bytes } = image;
+    this.order = shuffled(this.grid[0] * this.grid[1], seed);
+    const shuffledBytes = rearranged(bytes, shape, this.patchSize, this.order);
+    this.before = this.patchGrid(
+      "The picture as it is",
+      picture(shape, bytes),
+      (place) => place,
+    );
+    this.after = this.patchGrid(
+      "What the models receive",
+      picture(shape, shuffledBytes),
+      (place) => this.order[place],
+    );
+    this.left.replaceChildren(label("as it is"), this.before.el);
+    this.right.replaceChildren(
+      label(`what the models receive${seed ? "" : ": the same"}`),
+      this.after.el,
+    );
+    this.#hovered = null;
+    this.#show();
+  }
+
+  patchGrid(label, behind, patchOf) {
+    const pick = (place) => this.mark(patchOf(place));
+    const hover = (place) => {
+      this.#hovered = place === null ? null : patchOf(place);
+      this.#show();
+    };
+    return new PatchGrid({
+      grid: this.grid,
+      label,
+      behind,
+      move: pick,
+      pick,
+      hover,
+    });
+  }
+
+  mark(patch) {
+    this.#marked = patch;
+    this.#show();
+  }
+
+  #show() {
+    const patch = this.#hovered ?? this.#marked;
+    const placeOf = (patch) => this.order.indexOf(patch);
+    this.before.show({
+      selected: patch,
+      name: (patch) =>
+        `patch ${patch + 1}, now in ${this.where(placeOf(patch))}`,
+    });
+    this.after.show({
+      selected: patch === null ? null : placeOf(patch),
+      name: (place) => {
+        const patch = this.order[place];
+        return `patch ${patch + 1}, from ${this.where(patch)}`;
+      },
+    });
+  }
+
+  where(place) {
+    const [row, column] = [
+      Math.floor(place / this.grid[1]),
+      place % this.grid[1],
+    ];
+    return `row ${row + 1}, column ${column + 1}`;
+  }
+}
+
+// What one model predicts, and how far its logits moved.
+class Result {
+  constructor(names) {
+    this.names = names;
+    this.title = label("");
+    this.list = element("div");
+    this.moved = element("p", { class: "vt-order-change" });
+    this.el = element(
+      "div",
+      { class: "vt-column" },
+      this.title,
+      this.list,
+      this.moved,
+    );
+  }
+
+  show(title, { before, after, largest }) {
+    this.title.textContent = title;
+    this.list.replaceChildren(answers(this.names, after.shares, before.shares));
+    this.moved.replaceChildren(
+      "largest change of a logit: ",
+      element("strong", {}, digits(largest)),
+      largest && largest < ROUNDING ? " (rounding)" : "",
+    );
+  }
+}
+
+// What both models predict for an image, in order and shuffled.
+class Predictions {
+  #inOrder = new Map(); // for these are asked for with every shuffle
+
+  constructor(vits, pictures) {
+    this.vits = vits;
+    this.pictures = pictures;
+  }
+
+  // positions: whether the first model adds its own.
+  compare(picture, seed, positions) {
+    return this.vits.map((vit, i) => {
+      const added = i === 1 || positions;
+      const before = this.inOrder(picture, i, added);
+      const { bytes } = this.pictures[picture];
+      const after = seed ? predict(vit, bytes, seed, added) : before;
+      const changes = Array.from(
+        after.logits,
+        (logit, c) => logit - before.logits[c],
+      );
+      const largest = Math.max(...changes.map(Math.abs));
+      return { before, after, changes, largest };
+    });
+  }
+
+  inOrder(picture, i, added) {
+    const key = [picture, i, added].join();
+    if (!this.#inOrder.has(key)) {
+      const { bytes } = this.pictures[picture];
+      this.#inOrder.set(key, predict(this.vits[i], bytes, 0, added));
+    }
+    return this.#inOrder.get(key);
+  }
+}
+
+function predict(vit, bytes, seed, positions) {
+  const order = shuffled(vit.grid[0] * vit.grid[1], seed);
+  const { logits } = vit.forward(bytes, { order, positions });
+  return { logits, shares: probabilities(logits) };
+}
+
+function summary(names, seed, positions, [one, other]) {
+  const who = positions ? "With positions" : "With its positions switched off";
+  if (!seed) {
+    const [first, second] = [one, other].map(({ after }) => best(names, after));
+    return `In order. ${who}: ${first}. Without: ${second}.`;
+  }
+  return `${who}: ${verdict(names, one)}. Without: ${verdict(names, other)}.`;
+}
+
+// "Shirt 61%, was Coat 80%"
+function verdict(names, { before, after, largest }) {
+  const now = best(names, after);
+  if (largest < ROUNDING) return `${now}, as in order`;
+  if (first(before.shares) === first(after.shares)) {
+    return `still ${now}, was ${percent(Math.max(...before.shares))}`;
+  }
+  return `${now}, was ${best(names, before)}`;
+}
+
+function best(names, { shares }) {
+  return `${names[first(shares)]} ${percent(Math.max(...shares))}`;
+}
+
+function first(shares) {
+  return shares.indexOf(Math.max(...shares));
+}
+
+function label(text) {
+  return element("p", { class: "vt-label" }, text);
+}
+
+export default live(PatchOrder);

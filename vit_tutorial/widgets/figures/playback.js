@@ -1,17 +1,12 @@
 // When does it learn what? A recorded run, epoch by epoch: accuracy, accuracy by class, and how
 // alike the position embeddings have become.
 
-import {
-  Card,
-  PatchGrid,
-  element,
-  percent,
-  setting,
-  signed,
-  signedLegend,
-  svg,
-  within,
-} from "../page/card.js";
+import { Card } from "../page/card.js";
+import { PatchGrid } from "../page/patch_grid.js";
+import { element, svg } from "../page/elements.js";
+import { signed, signedLegend } from "../page/colours.js";
+import { percent, setting } from "../page/words.js";
+import { within } from "../page/checks.js";
 import { fromBase64 } from "../engine/dequantise.js";
 
 const STATE = ["epoch", "position"];

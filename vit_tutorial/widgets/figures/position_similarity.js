@@ -1,7 +1,11 @@
 // Does it know that the picture is flat? For each position a small map of how alike its embedding
 // is to all others, laid out like the positions; one of them large, and its means.
 
-import { Card, PatchGrid, element, signed, signedLegend, within } from "../page/card.js";
+import { Card } from "../page/card.js";
+import { PatchGrid } from "../page/patch_grid.js";
+import { element } from "../page/elements.js";
+import { signed, signedLegend } from "../page/colours.js";
+import { within } from "../page/checks.js";
 import { ViT } from "../engine/vit.js";
 
 const STATE = ["position"];

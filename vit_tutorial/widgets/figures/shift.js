@@ -1,7 +1,12 @@
 // Who minds a shift? One picture, moved or with its patches shuffled, read by a ViT and by a CNN,
 // both trained on few pictures or on many.
 
-import { Card, answers, element, percent, picture, shuffled, within } from "../page/card.js";
+import { Card } from "../page/card.js";
+import { element, picture } from "../page/elements.js";
+import { answers } from "../page/answers.js";
+import { percent } from "../page/words.js";
+import { within } from "../page/checks.js";
+import { shuffled } from "../page/shuffle.js";
 import { CNN } from "../engine/cnn.js";
 import { classNames, probabilities, unpackPictures } from "../page/page_model.js";
 import { ViT } from "../engine/vit.js";

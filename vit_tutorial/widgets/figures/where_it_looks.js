@@ -1,19 +1,15 @@
 // Where does it look? One token's maps of all layers and heads at once, and one of them large.
 // Patches can be dropped and heads switched off: the maps and the answer follow.
 
-import {
-  Card,
-  PatchGrid,
-  badge,
-  cividis,
-  element,
-  legend,
-  percent,
-  picture,
-  within,
-} from "../page/card.js";
+import { Card } from "../page/card.js";
+import { badge, PatchGrid } from "../page/patch_grid.js";
+import { element, picture } from "../page/elements.js";
+import { cividis, legend } from "../page/colours.js";
+import { strongest } from "../page/answers.js";
+import { heard, paint, rowOf } from "../page/maps.js";
+import { percent } from "../page/words.js";
+import { within } from "../page/checks.js";
 import { classNames, probabilities, unpackPictures } from "../page/page_model.js";
-import { heard, paint, rowOf, strongest } from "../page/maps.js";
 import { ViT } from "../engine/vit.js";
 
 const STATE = ["picture", "layer", "head", "query", "dropped", "heads_off"];

@@ -1,6 +1,7 @@
 // Where one token looks, in every layer and every head: a grid of small maps.
 
-import { PatchGrid, element } from "./card.js";
+import { PatchGrid } from "./patch_grid.js";
+import { element } from "./elements.js";
 import { paint } from "./maps.js";
 
 export class HeadMaps {

@@ -1,6 +1,6 @@
-// What the figures about attention maps share: colours as pixels, answers, and what maps sum up to.
+// What the figures about attention maps share: colours as pixels, and what maps sum up to.
 
-import { answers, cividis } from "./card.js";
+import { cividis } from "./colours.js";
 
 const COLOURS = Array.from({ length: 256 }, (_, i) =>
   cividis(i / 255)
@@ -20,18 +20,6 @@ export function paint(canvas, shares, highest) {
     image.data[4 * place + 3] = 255;
   });
   context.putImageData(image, 0, 0);
-}
-
-// The answers of a model, the ten that matter most where it knows more.
-export function strongest(names, shares, before) {
-  const weight = (i) => Math.max(shares[i], before[i]);
-  const chosen = names
-    .map((_, i) => i)
-    .sort((a, b) => weight(b) - weight(a))
-    .slice(0, 10)
-    .sort((a, b) => a - b);
-  const pick = (list) => chosen.map((i) => list[i]);
-  return answers(pick(names), pick(shares), pick(before));
 }
 
 // One token's row of a map, (heads, n, n).

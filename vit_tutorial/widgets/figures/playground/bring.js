@@ -1,6 +1,6 @@
 // A picture that the reader brings: opened, shrunk and turned grey in the page, and sent nowhere.
 
-import { element } from "../../page/card.js";
+import { element } from "../../page/elements.js";
 
 const MOST = 20; // megabytes
 const LONGEST = 8000; // pixels a side: more would take gigabytes once it is unpacked

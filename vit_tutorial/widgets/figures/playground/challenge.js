@@ -1,7 +1,8 @@
 // Predict, then reveal: a picture of which nothing is seen at first, and a guess after as few
 // patches as the reader dares.
 
-import { element, percent } from "../../page/card.js";
+import { element } from "../../page/elements.js";
+import { percent } from "../../page/words.js";
 
 export class Challenge {
   // names: the classes. onguess(number): the reader's answer, null for "I give up". onagain():

@@ -1,7 +1,7 @@
 // A pad to draw a picture on, pixel by pixel: with a mouse, a finger, or the keyboard. `surface` is
 // where one draws, `el` what belongs below it.
 
-import { element } from "../../page/card.js";
+import { element } from "../../page/elements.js";
 
 const INK = 180; // about as light as clothes are in the pictures
 

@@ -2,24 +2,18 @@
 // what the model answers, how the answer forms, and where each head looks.
 
 import { Bring } from "./bring.js";
-import {
-  Card,
-  PatchGrid,
-  answers,
-  badge,
-  element,
-  legend,
-  percent,
-  picture,
-  setting,
-  shuffled,
-} from "../../page/card.js";
+import { Card } from "../../page/card.js";
+import { badge, PatchGrid } from "../../page/patch_grid.js";
+import { element, picture } from "../../page/elements.js";
+import { legend } from "../../page/colours.js";
+import { answers, strongest } from "../../page/answers.js";
+import { percent, setting } from "../../page/words.js";
+import { shuffled } from "../../page/shuffle.js";
 import { Challenge } from "./challenge.js";
 import { Pad } from "./drawing.js";
 import { fewestPatches } from "./fewest_patches.js";
 import { HeadMaps } from "../../page/head_maps.js";
 import { classNames, probabilities, unpackPictures } from "../../page/page_model.js";
-import { strongest } from "../../page/maps.js";
 import {
   OWN,
   SEEDS,

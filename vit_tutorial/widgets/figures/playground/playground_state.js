@@ -1,7 +1,8 @@
 // What a reader can change: the picture, what of it is left, and the model. Plain numbers, for they
 // come from links and kernels too, and are checked here, where they come in.
 
-import { shuffled, within } from "../../page/card.js";
+import { within } from "../../page/checks.js";
+import { shuffled } from "../../page/shuffle.js";
 import { fromBase64 } from "../../engine/dequantise.js";
 
 // The names of the traits, all of them worth a link.

@@ -1,0 +1,78 @@
+// What a model answers, as bars; and any row of numbers, as bars up and down.
+
+import { element, svg } from "./elements.js";
+import { percent } from "./words.js";
+
+// What a model answers: a bar for each class, the highest marked. `before`, where it is given, is
+// what it answered at first, a thin line on each bar.
+export function answers(names, shares, before = null) {
+  const highest = shares.indexOf(Math.max(...shares));
+  const line = (name, i) =>
+    element(
+      "li",
+      { class: i === highest ? "vt-answer vt-answer-first" : "vt-answer" },
+      element("span", { class: "vt-answer-name" }, name),
+      bar(shares[i], before?.[i]),
+      element("span", { class: "vt-answer-share" }, percent(shares[i])),
+    );
+  return element("ul", { class: "vt-answers" }, ...names.map(line));
+}
+
+function bar(share, before) {
+  const root = element("span", { class: "vt-answer-bar", "aria-hidden": "true" });
+  const length = element("span", { class: "vt-answer-length" });
+  length.style.width = `${100 * share}%`;
+  root.append(length);
+  if (before !== undefined) {
+    const mark = element("span", { class: "vt-answer-before" });
+    mark.style.left = `${100 * before}%`;
+    root.append(mark);
+  }
+  return root;
+}
+
+// The answers of a model, the ten that matter most where it knows more.
+export function strongest(names, shares, before) {
+  const weight = (i) => Math.max(shares[i], before[i]);
+  const chosen = names
+    .map((_, i) => i)
+    .sort((a, b) => weight(b) - weight(a))
+    .slice(0, 10)
+    .sort((a, b) => a - b);
+  const pick = (list) => chosen.map((i) => list[i]);
+  return answers(pick(names), pick(shares), pick(before));
+}
+
+// A row of bars, up for positive and down for negative numbers.
+export function bars(numbers, limit, label) {
+  const [step, height] = [10, 40];
+  const root = svg("svg", {
+    class: "vt-bars",
+    viewBox: `0 0 ${numbers.length * step} ${height}`,
+    preserveAspectRatio: "none",
+    role: "img",
+    "aria-label": label,
+  });
+  root.append(
+    svg("rect", {
+      class: "vt-zero",
+      x: 0,
+      y: height / 2 - 0.25,
+      width: numbers.length * step,
+      height: 0.5,
+    }),
+  );
+  numbers.forEach((number, i) => {
+    const length = Math.max((Math.abs(number) / limit) * (height / 2), 0.4);
+    root.append(
+      svg("rect", {
+        class: number < 0 ? "vt-negative" : "vt-positive",
+        x: i * step + 1,
+        y: number < 0 ? height / 2 : height / 2 - length,
+        width: step - 2,
+        height: length,
+      }),
+    );
+  });
+  return root;
+}
