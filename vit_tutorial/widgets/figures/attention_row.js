@@ -1,114 +1,118 @@
-// Where does one number of attention come from? One query, one key, and the road from the two
-// vectors to a share: product, scale, temperature, exponential, sum.
+// Where does one attention weight come from? One query, one key, and the way
+// from the two vectors to the weight: product, scale, temperature, exponential,
+// sum.
 
-import { Card } from "../page/card.js";
-import { badge, PatchGrid } from "../page/patch_grid.js";
-import { element, picture } from "../page/elements.js";
+import { Figure, live } from "../page/live.js";
+import { TokenGrid } from "../page/token_grid.js";
+import { Surprises } from "../page/surprises.js";
+import { column, element, label, picture } from "../page/elements.js";
 import { cividis, legend } from "../page/colours.js";
 import { bars } from "../page/answers.js";
-import { digits, percent, setting } from "../page/words.js";
+import { heard, rowOf } from "../page/maps.js";
+import {
+  capitalised,
+  digits,
+  nameOf,
+  percent,
+  setting,
+  whereIs,
+} from "../page/words.js";
 import { within } from "../page/checks.js";
 import { ViT, softmax } from "../engine/vit.js";
 import { fromBase64 } from "../engine/dequantise.js";
 
-const STATE = ["layer", "head", "query", "key", "temperature"];
+class AttentionRow extends Figure {
+  static question = "Where does one number of attention come from?";
+  static state = ["layer", "head", "query", "key", "temperature"];
+  static inputs = ["vit", "picture"];
 
-function render({ model, el }) {
-  const card = new Card(el, "Where does one number of attention come from?");
-  card.rounded();
-  const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
-  let vit, layers, tokens, prefix, parts;
-  let hovered = null; // the token under the pointer, for a look at its number
-  let surprises = null;
-  let surprised = 0;
+  hovered = null; // the token under the pointer, for a look at its number
 
-  const change = (changes) => {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  };
-  const nameOf = (token) => (token < prefix ? "the class token" : `patch ${token - prefix + 1}`);
-  const whereIs = (token) => {
-    const [row, column] = [
-      Math.floor((token - prefix) / vit.grid[1]),
-      (token - prefix) % vit.grid[1],
-    ];
-    return `patch ${token - prefix + 1}, row ${row + 1}, column ${column + 1}`;
-  };
+  begin() {
+    this.card.rounded();
+  }
 
-  // Everything that the model, the picture or the sizes decide, made anew when those change.
-  function build() {
-    vit = new ViT(model.get("vit"));
-    const { shape, pixels } = model.get("picture");
+  build() {
+    this.vit = new ViT(this.get("vit"));
+    const { shape, pixels } = this.get("picture");
     const bytes = fromBase64(pixels);
-    layers = vit.forward(bytes).layers;
-    prefix = vit.numPrefix;
-    tokens = prefix + vit.grid[0] * vit.grid[1];
-    surprises = null;
+    this.layers = this.vit.forward(bytes).layers;
+    this.prefix = this.vit.numPrefix;
+    this.tokens = this.prefix + this.vit.grid[0] * this.vit.grid[1];
+    this.surprises = null;
+    this.buildFigure(picture(shape, bytes));
+    this.buildControls();
+  }
 
-    const asks = new PatchGrid({
-      grid: vit.grid,
+  buildFigure(image) {
+    const ask = (query) => this.change({ query });
+    const answer = (key) => this.change({ key });
+    this.asks = new TokenGrid({
+      vit: this.vit,
       label: "Which patch asks",
-      behind: picture(shape, bytes),
-      move: (place) => change({ query: prefix + place }),
-      pick: (place) => change({ query: prefix + place }),
+      behind: image,
+      move: ask,
+      pick: ask,
     });
-    const answers = new PatchGrid({
-      grid: vit.grid,
+    this.answers = new TokenGrid({
+      vit: this.vit,
       label: "Which patch answers",
-      move: (place) => change({ key: prefix + place }),
-      pick: (place) => change({ key: prefix + place }),
-      hover: (place) => {
-        hovered = place === null ? null : prefix + place;
-        card.attempt(open);
+      move: answer,
+      pick: answer,
+      hover: (token) => {
+        this.hovered = token;
+        this.card.attempt(() => this.open(this.row()));
       },
     });
-    const classAsks = badge(() => change({ query: 0 }));
-    const classAnswers = badge(() => change({ key: 0 }));
-    const scale = element("span");
-    const opened = element("div", { class: "vt-opened" });
-    const column = (title, token, grid, ...below) =>
-      element(
-        "div",
-        { class: "vt-column" },
-        element("p", { class: "vt-label" }, title),
-        element("div", { class: "vt-tokens" }, ...(prefix ? [token.el] : []), grid.el),
-        ...below,
-      );
-    card.figure.replaceChildren(
-      column("who asks (query)", classAsks, asks),
-      column("what it takes from each (key)", classAnswers, answers, scale),
-      opened,
+    this.scale = element("span");
+    this.opened = element("div", { class: "vt-opened" });
+    this.card.figure.replaceChildren(
+      column(label("who asks (query)"), this.asks.el),
+      column(
+        label("what it takes from each (key)"),
+        this.answers.el,
+        this.scale,
+      ),
+      this.opened,
     );
+  }
 
+  buildControls() {
+    const { card } = this;
+    const { depth, heads } = this.vit.config;
+    const numbered = (what, count) =>
+      Array.from({ length: count }, (_, i) => `${what} ${i + 1}`);
     card.controls.replaceChildren();
-    const count = (n, what) => Array.from({ length: n }, (_, i) => `${what} ${i + 1}`);
-    const layer = card.choice("layer", count(vit.config.depth, "layer"), () =>
-      change({ layer: layer.selectedIndex }),
+    this.layer = card.choice("layer", numbered("layer", depth), () =>
+      this.change({ layer: this.layer.selectedIndex }),
     );
-    const head = card.choice("head", count(vit.config.heads, "head"), () =>
-      change({ head: head.selectedIndex }),
+    this.head = card.choice("head", numbered("head", heads), () =>
+      this.change({ head: this.head.selectedIndex }),
     );
-    const temperature = card.slider("temperature", {
+    this.temperature = card.slider("temperature", {
       min: -2,
       max: 2,
       step: 0.25,
-      oninput: (event) => change({ temperature: 2 ** event.target.value }),
+      oninput: (event) => this.change({ temperature: 2 ** event.target.value }),
     });
-    card.button("surprise me", surprise);
-    card.button("reset", () => change(start));
-    card.link(model, STATE);
-    parts = { asks, answers, classAsks, classAnswers, scale, opened, layer, head, temperature };
+    card.button("surprise me", () => this.surprise());
+    this.addResetAndLink();
   }
 
   // One row of attention, step by step, in double precision.
-  function row(layer, head, query, temperature) {
-    const d = vit.config.dim_head;
-    const vector = (t, token) =>
-      t.subarray((head * tokens + token) * d, (head * tokens + token + 1) * d);
-    const { q, k } = layers[layer];
+  row({ layer, head, query, temperature } = this.state()) {
+    const d = this.vit.config.dim_head;
+    const { q, k } = this.layers[layer];
+    const vector = (all, token) => {
+      const start = (head * this.tokens + token) * d;
+      return all.subarray(start, start + d);
+    };
     const asking = vector(q, query);
-    const products = Array.from({ length: tokens }, (_, key) =>
-      Array.from(vector(k, key), (number, i) => number * asking[i]),
+    const keys = Array.from({ length: this.tokens }, (_, key) =>
+      vector(k, key),
+    );
+    const products = keys.map((key) =>
+      Array.from(key, (number, i) => number * asking[i]),
     );
     const scores = products.map((each) => each.reduce((a, b) => a + b, 0)); // q · k
     const scaled = scores.map((score) => score / Math.sqrt(d));
@@ -117,7 +121,7 @@ function render({ model, el }) {
     const weights = softmax(Float64Array.from(heated));
     return {
       asking,
-      keyOf: (key) => vector(k, key),
+      keys,
       products,
       scores,
       scaled,
@@ -127,139 +131,157 @@ function render({ model, el }) {
     };
   }
 
-  function draw() {
-    const [layer, head, query, key, temperature] = STATE.map((name) => model.get(name));
-    within("layer", layer, vit.config.depth);
-    within("head", head, vit.config.heads);
-    within("query", query, tokens);
-    within("key", key, tokens);
-    if (!(temperature > 0)) throw new RangeError(`temperature is positive, got ${temperature}`);
-    const now = row(layer, head, query, temperature);
-    const highest = Math.max(...now.weights);
-    const name = (prefix_) => (place) => `${prefix_}${whereIs(prefix + place)}`;
-    parts.asks.show({ selected: query < prefix ? null : query - prefix, name: name("") });
-    parts.classAsks.show({ selected: query < prefix, name: "class token asks" });
-    parts.answers.show({
-      selected: key < prefix ? null : key - prefix,
-      colour: (place) => cividis(now.weights[prefix + place] / highest),
-      name: (place) => `${whereIs(prefix + place)}: ${percent(now.weights[prefix + place])}`,
-    });
-    parts.classAnswers.show({
-      selected: key < prefix,
-      name: `class token answers: ${percent(now.weights[0])}`,
-      colour: cividis(now.weights[0] / highest),
-    });
-    parts.scale.replaceChildren(legend(percent(highest)));
-    parts.layer.selectedIndex = layer;
-    parts.head.selectedIndex = head;
-    parts.temperature.show(Math.log2(temperature), setting(temperature));
-    open();
+  draw() {
+    this.check();
+    const { layer, head, temperature } = this.state();
+    const row = this.row();
+    this.drawGrids(row);
+    this.layer.selectedIndex = layer;
+    this.head.selectedIndex = head;
+    this.temperature.show(Math.log2(temperature), setting(temperature));
+    this.open(row);
+    this.say(row);
+    this.tabulate(row);
+  }
 
-    const heard = effective(now.weights);
-    const before = effective(row(layer, head, query, 1).weights);
-    const subject = nameOf(query).replace(/^./, (letter) => letter.toUpperCase());
-    card.say(
-      `${subject} takes ${percent(now.weights[key])} from ${query === key ? "itself" : nameOf(key)}. ` +
-        `It hears ${heard.toFixed(1)} of ${tokens} tokens` +
-        (temperature === 1 ? "." : ` (${before.toFixed(1)} at temperature 1).`),
+  check() {
+    const { layer, head, query, key, temperature } = this.state();
+    within("layer", layer, this.vit.config.depth);
+    within("head", head, this.vit.config.heads);
+    within("query", query, this.tokens);
+    within("key", key, this.tokens);
+    if (!(temperature > 0)) {
+      throw new RangeError(`temperature is positive, got ${temperature}`);
+    }
+  }
+
+  drawGrids({ weights }) {
+    const { query, key } = this.state();
+    const highest = Math.max(...weights);
+    const where = (token) => whereIs(token - this.prefix, this.vit.grid[1]);
+    this.asks.show({
+      selected: query,
+      name: (token) =>
+        token < this.prefix ? "class token asks" : where(token),
+    });
+    this.answers.show({
+      selected: key,
+      colour: (token) => cividis(weights[token] / highest),
+      name: (token) => {
+        const name = token < this.prefix ? "class token answers" : where(token);
+        return `${name}: ${percent(weights[token])}`;
+      },
+    });
+    this.scale.replaceChildren(legend(percent(highest)));
+  }
+
+  // The one number, opened: of the token under the pointer, else of the one
+  // that was picked.
+  open(row) {
+    const { query, key: picked } = this.state();
+    const key = this.hovered ?? picked;
+    const [asking, answering] = [this.name(query), this.name(key)];
+    const strips = element(
+      "div",
+      { class: "vt-strips" },
+      strip("q", row.asking, `query of ${asking}`),
+      strip("k", row.keys[key], `key of ${answering}`),
+      strip("q × k", row.products[key], "their products"),
     );
-    card.tabulate(
-      `What ${nameOf(query)} takes: layer ${layer + 1}, head ${head + 1}, temperature ${setting(temperature)}`,
-      ["token", "q · k", `÷ √${vit.config.dim_head}`, "÷ temperature", "exp", "share"],
+    const steps = this.stepsTo(key, row).map(([what, number]) =>
+      element(
+        "li",
+        {},
+        element("span", {}, what),
+        element("strong", {}, number),
+      ),
+    );
+    this.opened.replaceChildren(
+      label(`${asking} asks, ${answering} answers`),
+      strips,
+      element("ol", { class: "vt-steps" }, ...steps),
+    );
+  }
+
+  stepsTo(key, { scores, scaled, heated, exponentials, weights }) {
+    const { temperature } = this.state();
+    const total = digits(exponentials.reduce((a, b) => a + b, 0));
+    return [
+      ["q · k, the sum", digits(scores[key])],
+      [`÷ √${this.vit.config.dim_head}`, digits(scaled[key])],
+      [`÷ temperature ${setting(temperature)}`, digits(heated[key])],
+      ["exp", digits(exponentials[key])],
+      [`÷ ${total}, the sum over ${this.tokens} tokens`, percent(weights[key])],
+    ];
+  }
+
+  say({ weights }) {
+    const { query, key, temperature } = this.state();
+    const from = query === key ? "itself" : this.name(key);
+    const atOne = this.row({ ...this.state(), temperature: 1 }).weights;
+    const before =
+      temperature === 1 ? "" : ` (${heard(atOne).toFixed(1)} at temperature 1)`;
+    this.card.say(
+      `${capitalised(this.name(query))} takes ${percent(weights[key])} from ${from}. ` +
+        `It hears ${heard(weights).toFixed(1)} of ${this.tokens} tokens${before}.`,
+    );
+  }
+
+  tabulate({ scores, scaled, heated, exponentials, weights }) {
+    const { layer, head, query, temperature } = this.state();
+    const d = this.vit.config.dim_head;
+    const steps = [scores, scaled, heated, exponentials];
+    this.card.tabulate(
+      `What ${this.name(query)} takes: layer ${layer + 1}, head ${head + 1}, ` +
+        `temperature ${setting(temperature)}`,
+      ["token", "q · k", `÷ √${d}`, "÷ temperature", "exp", "share"],
       () =>
-        Array.from({ length: tokens }, (_, token) => [
-          nameOf(token),
-          ...[now.scores, now.scaled, now.heated, now.exponentials].map((list) =>
-            digits(list[token]),
-          ),
-          percent(now.weights[token]),
+        Array.from(weights, (weight, token) => [
+          this.name(token),
+          ...steps.map((numbers) => digits(numbers[token])),
+          percent(weight),
         ]),
     );
   }
 
-  // The one number, opened: of the token under the pointer, else of the one that was picked.
-  function open() {
-    const [layer, head, query, picked, temperature] = STATE.map((name) => model.get(name));
-    const key = hovered ?? picked;
-    const now = row(layer, head, query, temperature);
-    const d = vit.config.dim_head;
-    const limit = (numbers) => Math.max(...Array.from(numbers, Math.abs)) || 1;
-    const strip = (name, numbers, meaning) =>
-      element(
-        "div",
-        { class: "vt-strip" },
-        element("span", {}, name),
-        bars(
-          numbers,
-          limit(numbers),
-          `${meaning}: ${d} numbers, the largest ${digits(limit(numbers))} in size`,
-        ),
-      );
-    const total = now.exponentials.reduce((a, b) => a + b, 0);
-    const steps = [
-      ["q · k, the sum", digits(now.scores[key])],
-      [`÷ √${d}`, digits(now.scaled[key])],
-      [`÷ temperature ${setting(temperature)}`, digits(now.heated[key])],
-      ["exp", digits(now.exponentials[key])],
-      [`÷ ${digits(total)}, the sum over ${tokens} tokens`, percent(now.weights[key])],
-    ];
-    parts.opened.replaceChildren(
-      element("p", { class: "vt-label" }, `${nameOf(query)} asks, ${nameOf(key)} answers`),
-      element(
-        "div",
-        { class: "vt-strips" },
-        strip("q", now.asking, `query of ${nameOf(query)}`),
-        strip("k", now.keyOf(key), `key of ${nameOf(key)}`),
-        strip("q × k", now.products[key], "their products"),
-      ),
-      element(
-        "ol",
-        { class: "vt-steps" },
-        ...steps.map(([what, number]) =>
-          element("li", {}, element("span", {}, what), element("strong", {}, number)),
-        ),
-      ),
-    );
+  name(token) {
+    return nameOf(token, this.prefix);
   }
 
-  // The rows that hear the fewest tokens, one after the other, each from its strongest key.
-  function surprise() {
-    if (!surprises) {
-      surprises = [];
-      for (let layer = 0; layer < vit.config.depth; layer++) {
-        for (let head = 0; head < vit.config.heads; head++) {
-          for (let query = 0; query < tokens; query++) {
-            const first = (head * tokens + query) * tokens;
-            const weights = layers[layer].attention.subarray(first, first + tokens);
-            const key = weights.indexOf(Math.max(...weights));
-            surprises.push({ layer, head, query, key, heard: effective(weights) });
-          }
+  // The rows that hear the fewest tokens, one after the other, each from its
+  // strongest key.
+  surprise() {
+    this.surprises ??= new Surprises(this.rows(), (row) => -row.heard);
+    const { layer, head, query, key } = this.surprises.next();
+    this.change({ layer, head, query, key });
+  }
+
+  *rows() {
+    const { depth, heads } = this.vit.config;
+    for (let layer = 0; layer < depth; layer++) {
+      const { attention } = this.layers[layer];
+      for (let head = 0; head < heads; head++) {
+        for (let query = 0; query < this.tokens; query++) {
+          const weights = rowOf(attention, this.tokens, head, query);
+          const key = weights.indexOf(Math.max(...weights));
+          yield { layer, head, query, key, heard: heard(weights) };
         }
       }
-      surprises.sort((a, b) => a.heard - b.heard);
     }
-    const { layer, head, query, key } = surprises[surprised++ % surprises.length];
-    change({ layer, head, query, key });
   }
-
-  const redraw = () => card.attempt(draw);
-  const rebuild = () => card.attempt(() => (build(), draw()));
-  build();
-  draw();
-  for (const name of STATE) model.on(`change:${name}`, redraw);
-  for (const name of ["vit", "picture"]) model.on(`change:${name}`, rebuild);
-  return () => {
-    for (const name of STATE) model.off(`change:${name}`, redraw);
-    for (const name of ["vit", "picture"]) model.off(`change:${name}`, rebuild);
-    el.replaceChildren();
-  };
 }
 
-// How many tokens a row hears: the exponential of its entropy.
-function effective(weights) {
-  let entropy = 0;
-  for (const weight of weights) if (weight > 0) entropy -= weight * Math.log(weight);
-  return Math.exp(entropy);
+// A vector as bars, with its name before it.
+function strip(name, vector, meaning) {
+  const largest = Math.max(...Array.from(vector, Math.abs));
+  const size = `${vector.length} numbers, the largest ${digits(largest || 1)} in size`;
+  const shown = bars(vector, largest || 1, `${meaning}: ${size}`);
+  return element(
+    "div",
+    { class: "vt-strip" },
+    element("span", {}, name),
+    shown,
+  );
 }
 
-export default { render, state: STATE };
+export default live(AttentionRow);

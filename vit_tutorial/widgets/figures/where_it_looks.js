@@ -2,7 +2,8 @@
 // Patches can be dropped and heads switched off: the maps and the answer follow.
 
 import { Card } from "../page/card.js";
-import { badge, PatchGrid } from "../page/patch_grid.js";
+import { PatchGrid } from "../page/patch_grid.js";
+import { badge } from "../page/token_grid.js";
 import { element, picture } from "../page/elements.js";
 import { cividis, legend } from "../page/colours.js";
 import { strongest } from "../page/answers.js";

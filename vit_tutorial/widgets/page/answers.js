@@ -19,7 +19,10 @@ export function answers(names, shares, before = null) {
 }
 
 function bar(share, before) {
-  const root = element("span", { class: "vt-answer-bar", "aria-hidden": "true" });
+  const root = element("span", {
+    class: "vt-answer-bar",
+    "aria-hidden": "true",
+  });
   const length = element("span", { class: "vt-answer-length" });
   length.style.width = `${100 * share}%`;
   root.append(length);

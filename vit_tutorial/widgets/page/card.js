@@ -31,7 +31,12 @@ export class Card {
     this.note = element("p", { class: "vt-note", role: "alert", hidden: "" });
     this.root = element(
       "div",
-      { class: "vt-card", role: "group", "aria-labelledby": this.id, onkeydown: keepKeys },
+      {
+        class: "vt-card",
+        role: "group",
+        "aria-labelledby": this.id,
+        onkeydown: keepKeys,
+      },
       element("p", { class: "vt-question", id: this.id }, question),
       this.figure,
       this.controls,
@@ -49,19 +54,31 @@ export class Card {
 
   // Say, below the numbers, that they are those of a model whose weights were rounded for the page.
   rounded() {
-    this.details.append(element("p", { class: "vt-label vt-rounded" }, ROUNDED));
+    this.details.append(
+      element("p", { class: "vt-label vt-rounded" }, ROUNDED),
+    );
   }
 
   // Show the numbers as a table. `rows` is a function, called when the table is open only.
   tabulate(caption, columns, rows) {
     const build = () => {
       if (!this.details.open) return;
-      const cells = (tag, values) => values.map((value) => element(tag, {}, String(value)));
+      const cells = (tag, values) =>
+        values.map((value) => element(tag, {}, String(value)));
       const head = columns.map((name) => element("th", { scope: "col" }, name));
       const body = rows().map(([name, ...values]) =>
-        element("tr", {}, element("th", { scope: "row" }, name), ...cells("td", values)),
+        element(
+          "tr",
+          {},
+          element("th", { scope: "row" }, name),
+          ...cells("td", values),
+        ),
       );
-      const title = element("p", { class: "vt-label", id: `${this.id}-table` }, caption);
+      const title = element(
+        "p",
+        { class: "vt-label", id: `${this.id}-table` },
+        caption,
+      );
       this.numbers.replaceChildren(
         title,
         element(
@@ -89,7 +106,14 @@ export class Card {
 
   // A number to slide, a choice, or a thing to do, each with its label, added to the controls.
   slider(label, { min, max, step, oninput }) {
-    const input = element("input", { type: "range", id: this.newId(), min, max, step, oninput });
+    const input = element("input", {
+      type: "range",
+      id: this.newId(),
+      min,
+      max,
+      step,
+      oninput,
+    });
     const value = element("output", { for: input.id });
     this.controls.append(
       element(
@@ -111,9 +135,18 @@ export class Card {
 
   choice(label, options, onchange) {
     const select = element("select", { id: this.newId(), onchange });
-    select.append(...options.map((text, index) => element("option", { value: index }, text)));
+    select.append(
+      ...options.map((text, index) =>
+        element("option", { value: index }, text),
+      ),
+    );
     this.controls.append(
-      element("span", { class: "vt-control" }, element("label", { for: select.id }, label), select),
+      element(
+        "span",
+        { class: "vt-control" },
+        element("label", { for: select.id }, label),
+        select,
+      ),
     );
     return select;
   }
@@ -125,9 +158,18 @@ export class Card {
   }
 
   checkbox(label, onchange) {
-    const input = element("input", { type: "checkbox", id: this.newId(), onchange });
+    const input = element("input", {
+      type: "checkbox",
+      id: this.newId(),
+      onchange,
+    });
     this.controls.append(
-      element("span", { class: "vt-control" }, input, element("label", { for: input.id }, label)),
+      element(
+        "span",
+        { class: "vt-control" },
+        input,
+        element("label", { for: input.id }, label),
+      ),
     );
     return input;
   }
@@ -144,15 +186,21 @@ export class Card {
       hidden: "",
     });
     this.button("copy link", async () => {
-      const address = model.link(Object.fromEntries(traits.map((name) => [name, model.get(name)])));
+      const address = model.link(
+        Object.fromEntries(traits.map((name) => [name, model.get(name)])),
+      );
       try {
         await navigator.clipboard.writeText(address);
-        this.say("The link is copied: it opens this page with the figure as it is now.");
+        this.say(
+          "The link is copied: it opens this page with the figure as it is now.",
+        );
       } catch {
         shown.value = address;
         shown.hidden = false;
         shown.select();
-        this.say("Here is the link: it opens this page with the figure as it is now.");
+        this.say(
+          "Here is the link: it opens this page with the figure as it is now.",
+        );
       }
     });
     this.controls.append(shown);
@@ -164,7 +212,10 @@ export class Card {
     const hidden = [this.figure, this.controls, this.outcome, this.details];
     const answer = (number) => {
       for (const part of hidden) part.hidden = false;
-      const kept = number === null ? [] : [element("p", {}, `Your guess: ${answers[number]}.`)];
+      const kept =
+        number === null
+          ? []
+          : [element("p", {}, `Your guess: ${answers[number]}.`)];
       asked.replaceChildren(...kept);
       asked.hidden = !kept.length;
       const focus = this.controls.querySelector("button, input, select");
@@ -172,7 +223,11 @@ export class Card {
       then(number);
     };
     const buttons = answers.map((text, number) =>
-      element("button", { type: "button", onclick: () => answer(number) }, text),
+      element(
+        "button",
+        { type: "button", onclick: () => answer(number) },
+        text,
+      ),
     );
     const asked = element(
       "div",
@@ -182,7 +237,11 @@ export class Card {
         "div",
         { class: "vt-controls" },
         ...buttons,
-        element("button", { type: "button", onclick: () => answer(null) }, "show me"),
+        element(
+          "button",
+          { type: "button", onclick: () => answer(null) },
+          "show me",
+        ),
       ),
     );
     for (const part of hidden) part.hidden = true;
@@ -197,5 +256,6 @@ export class Card {
 // JupyterLab takes keys of the whole page for its own: an arrow leaves the cell, x cuts it. What is
 // typed in a figure is the figure's; Ctrl, Alt and Meta still reach whoever listens.
 function keepKeys(event) {
-  if (!event.ctrlKey && !event.altKey && !event.metaKey) event.stopPropagation();
+  if (!event.ctrlKey && !event.altKey && !event.metaKey)
+    event.stopPropagation();
 }

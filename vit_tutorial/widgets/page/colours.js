@@ -9,13 +9,17 @@ const CIVIDIS = `
   aaa073 b3a670 bbad6d c3b369 ccba64 d4c15f ddc858 e6d051 efd748 f8df3c fee838`
   .trim()
   .split(/\s+/)
-  .map((hex) => [0, 2, 4].map((start) => parseInt(hex.slice(start, start + 2), 16)));
+  .map((hex) =>
+    [0, 2, 4].map((start) => parseInt(hex.slice(start, start + 2), 16)),
+  );
 
 export function cividis(share) {
   const at = Math.min(Math.max(share, 0), 1) * (CIVIDIS.length - 1);
   const [low, part] = [Math.floor(at), at % 1];
   const high = Math.min(low + 1, CIVIDIS.length - 1);
-  const mix = CIVIDIS[low].map((value, c) => Math.round(value + part * (CIVIDIS[high][c] - value)));
+  const mix = CIVIDIS[low].map((value, c) =>
+    Math.round(value + part * (CIVIDIS[high][c] - value)),
+  );
   return `rgb(${mix.join(" ")})`;
 }
 
@@ -38,7 +42,9 @@ const SIGNED = ["d9660a", "9aa0a6", "2f86c8"].map((hex) =>
 export function signed(value) {
   const at = Math.min(Math.max(value, -1), 1) + 1;
   const low = Math.min(Math.floor(at), 1);
-  const mix = SIGNED[low].map((a, c) => Math.round(a + (at - low) * (SIGNED[low + 1][c] - a)));
+  const mix = SIGNED[low].map((a, c) =>
+    Math.round(a + (at - low) * (SIGNED[low + 1][c] - a)),
+  );
   return `rgb(${mix.join(" ")})`;
 }
 
@@ -47,7 +53,10 @@ export function signedLegend(limit) {
     "span",
     { class: "vt-legend" },
     `−${limit}`,
-    element("span", { class: "vt-legend-bar vt-legend-signed", "aria-hidden": "true" }),
+    element("span", {
+      class: "vt-legend-bar vt-legend-signed",
+      "aria-hidden": "true",
+    }),
     String(limit),
   );
 }

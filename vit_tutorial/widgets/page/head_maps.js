@@ -16,12 +16,18 @@ export class HeadMaps {
       pick: (index) => pick(Math.floor(index / heads), index % heads),
     });
     this.canvases = this.table.cells.map((cell) => {
-      const canvas = element("canvas", { width: columns, height: rows, "aria-hidden": "true" });
+      const canvas = element("canvas", {
+        width: columns,
+        height: rows,
+        "aria-hidden": "true",
+      });
       cell.append(canvas);
       return canvas;
     });
     const numbers = (count) =>
-      Array.from({ length: count }, (_, i) => element("span", {}, String(i + 1)));
+      Array.from({ length: count }, (_, i) =>
+        element("span", {}, String(i + 1)),
+      );
     this.el = element(
       "div",
       { class: "vt-heads" },

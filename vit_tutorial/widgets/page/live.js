@@ -4,13 +4,14 @@
 
 import { Card } from "./card.js";
 
-// What a figure extends. It names, once, what it asks and what it lives from:
+// What a figure extends. It declares what it asks and what it lives from, once,
+// for the page and for Python, which reads the two lists here (bundle.py):
 //
 //   static question = "…"        the card's heading
 //   static state = ["layer"]     traits that a reader changes; a link holds them
-//   static inputs = ["vit"]      traits that everything else must fit
+//   static inputs = ["vit"]      traits that the state has to fit
 //
-// and says how it is built, drawn and, where it holds on to something, ended.
+// Both lists together are the traits of its Python class.
 export class Figure {
   static question = "";
   static state = [];
@@ -24,10 +25,10 @@ export class Figure {
     this.start = this.state(); // what "reset" goes back to
   }
 
-  build() {} // everything that the inputs decide
+  build() {} // everything that the inputs decide: elements, controls, models
   draw() {} // everything that the state decides
-  begin() {} // once, when it is there: a guess to ask for
-  end() {} // once, when it goes: a timer to clear
+  begin() {} // once, after the first drawing: a guess to ask for
+  end() {} // once, when the figure goes: a timer to clear
 
   get(trait) {
     return this.model.get(trait);
@@ -50,6 +51,17 @@ export class Figure {
     this.redraw();
   }
 
+  // What "reset" does.
+  reset() {
+    this.change(this.start);
+  }
+
+  // The controls that come last in every figure.
+  addResetAndLink() {
+    this.card.button("reset", () => this.reset());
+    this.card.link(this.model, this.constructor.state);
+  }
+
   redraw() {
     if (!this.#changing) this.card.attempt(() => this.draw());
   }
@@ -64,7 +76,8 @@ export class Figure {
 
 // What a figure's module exports: how host.js and anywidget bring it to life.
 export function live(Kind) {
-  return { render: ({ model, el }) => mount(Kind, model, el), state: Kind.state };
+  const render = ({ model, el }) => mount(Kind, model, el);
+  return { render, state: Kind.state };
 }
 
 // Build and draw a figure, and follow its traits. Returns what takes it away.

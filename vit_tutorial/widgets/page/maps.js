@@ -31,7 +31,8 @@ export function rowOf(attention, n, head, token) {
 // How many tokens a row hears: the exponential of its entropy.
 export function heard(row) {
   let entropy = 0;
-  for (const weight of row) if (weight > 0) entropy -= weight * Math.log(weight);
+  for (const weight of row)
+    if (weight > 0) entropy -= weight * Math.log(weight);
   return Math.exp(entropy);
 }
 
@@ -55,7 +56,8 @@ export function rollout(layers, heads, n) {
         before[i] += row[i]; // all heads off: the residual connection alone
         continue;
       }
-      for (let j = 0; j < n; j++) before[j] += row[i] * 0.5 * (fused[j] / sum + (i === j ? 1 : 0));
+      for (let j = 0; j < n; j++)
+        before[j] += row[i] * 0.5 * (fused[j] / sum + (i === j ? 1 : 0));
     }
     row = before;
   }

@@ -14,5 +14,8 @@ export function probabilities(logits) {
 }
 
 export function classNames({ class_names, num_classes }) {
-  return class_names ?? Array.from({ length: num_classes }, (_, i) => `class ${i + 1}`);
+  return (
+    class_names ??
+    Array.from({ length: num_classes }, (_, i) => `class ${i + 1}`)
+  );
 }

@@ -1,4 +1,4 @@
-// A grid of patches to point at, and the class token beside it.
+// A grid of patches to point at.
 
 import { element } from "./elements.js";
 
@@ -10,7 +10,11 @@ export class PatchGrid {
     this.columns = columns;
     this.at = 0;
     this.cells = Array.from({ length: rows * columns }, (_, place) =>
-      element("div", { role: "gridcell", class: "vt-cell", tabindex: place ? -1 : 0 }),
+      element("div", {
+        role: "gridcell",
+        class: "vt-cell",
+        tabindex: place ? -1 : 0,
+      }),
     );
     const lines = Array.from({ length: rows }, (_, row) =>
       element(
@@ -24,11 +28,17 @@ export class PatchGrid {
       { role: "grid", class: "vt-cells", "aria-label": label },
       ...lines,
     );
-    this.el = element("div", { class: "vt-grid" }, ...(behind ? [behind] : []), table);
+    this.el = element(
+      "div",
+      { class: "vt-grid" },
+      ...(behind ? [behind] : []),
+      table,
+    );
     this.el.style.setProperty("--vt-rows", rows);
     this.el.style.setProperty("--vt-columns", columns);
 
-    const placeOf = (event) => this.cells.indexOf(event.target.closest("[role=gridcell]"));
+    const placeOf = (event) =>
+      this.cells.indexOf(event.target.closest("[role=gridcell]"));
     table.addEventListener("click", (event) => {
       const place = placeOf(event);
       if (place < 0) return;
@@ -94,19 +104,7 @@ export class PatchGrid {
       cell.dataset.number = place + 1;
       if (colour) cell.style.backgroundColor = colour(place);
     });
-    if (selected !== null && !this.el.contains(document.activeElement)) this.stop(selected);
+    if (selected !== null && !this.el.contains(document.activeElement))
+      this.stop(selected);
   }
-}
-
-// The class token: a round badge, for it is no place in the picture.
-export function badge(pick) {
-  const button = element("button", { type: "button", class: "vt-badge", onclick: pick }, "cls");
-  return {
-    el: button,
-    show({ selected, name, colour }) {
-      button.setAttribute("aria-pressed", selected);
-      button.setAttribute("aria-label", name);
-      if (colour) button.style.setProperty("--vt-badge", colour);
-    },
-  };
 }

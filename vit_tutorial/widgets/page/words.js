@@ -1,4 +1,19 @@
-// Numbers in words.
+// Tokens, places and numbers in words.
+
+export function nameOf(token, prefix) {
+  return token < prefix ? "the class token" : `patch ${token - prefix + 1}`;
+}
+
+// Where a patch, or its position, is, in a grid of so many columns.
+export function whereIs(place, columns, what = "patch") {
+  const [row, column] = [Math.floor(place / columns), place % columns];
+  return `${what} ${place + 1}, row ${row + 1}, column ${column + 1}`;
+}
+
+// A name at the beginning of a sentence.
+export function capitalised(name) {
+  return name.replace(/^./, (letter) => letter.toUpperCase());
+}
 
 // Numbers as people write them: 3 digits that count.
 export function digits(number) {
@@ -11,7 +26,16 @@ export function digits(number) {
       .join("");
     return `${mantissa} · 10${raised}`.replace("-", "−");
   }
-  const decimals = size >= 100 || !size ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4;
+  const decimals =
+    size >= 100 || !size
+      ? 0
+      : size >= 10
+        ? 1
+        : size >= 1
+          ? 2
+          : size >= 0.1
+            ? 3
+            : 4;
   return number.toFixed(decimals).replace("-", "−");
 }
 
@@ -22,10 +46,4 @@ export function setting(number) {
 
 export function percent(share) {
   return `${(100 * share).toFixed(share >= 0.0995 || share === 0 ? 0 : 1)}%`;
-}
-
-// Where a patch, or its position, lies: "patch 9, row 2, column 2".
-export function whereIs(place, columns, what = "patch") {
-  const [row, column] = [Math.floor(place / columns), place % columns];
-  return `${what} ${place + 1}, row ${row + 1}, column ${column + 1}`;
 }

@@ -3,7 +3,8 @@
 
 import { Bring } from "./bring.js";
 import { Card } from "../../page/card.js";
-import { badge, PatchGrid } from "../../page/patch_grid.js";
+import { PatchGrid } from "../../page/patch_grid.js";
+import { badge } from "../../page/token_grid.js";
 import { element, picture } from "../../page/elements.js";
 import { legend } from "../../page/colours.js";
 import { answers, strongest } from "../../page/answers.js";
