@@ -20,6 +20,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from paragraphs import join_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 METADATA = {
@@ -41,11 +42,11 @@ def setup_source() -> str:
     """The first cell of every notebook. The address is the one in _config.yml."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
     return f"""\
-# Where the book's package is missing (Colab), install it; PyTorch stays as it is.
+# Where the book's package is missing (Colab), install it; PyTorch stays.
 try:
     import vit_tutorial  # noqa: F401
 except ModuleNotFoundError:
-    %pip install -q "vit_tutorial @ git+{config["repository"]["url"]}"\
+    %pip install -q git+{config["repository"]["url"]}\
 """
 
 
@@ -115,11 +116,17 @@ class OwnKernel(AsyncKernelManager):
 
 def execute(notebook, folder: Path) -> None:
     """Run every cell with `folder` as working directory, as JupyterLab does."""
+    operators = str(ROOT / ".ci" / "torchvision_operators.py")
     NotebookClient(
         notebook,
         kernel_name="python3",
         kernel_manager_class=OwnKernel,
-        extra_arguments=["--log-level=ERROR"],
+        extra_arguments=[
+            "--log-level=ERROR",
+            # What the file defines stays out of the notebook's names: a cell imports what it uses.
+            "--IPKernelApp.exec_lines=torchvision_operators = "
+            f"__import__('runpy').run_path({operators!r}, run_name='__main__')",
+        ],
         timeout=600,
         record_timing=False,
         store_widget_state=False,
@@ -156,11 +163,13 @@ def cell_metadata(cell) -> dict:
 
 
 def normalise(notebook) -> None:
-    """Drop whatever differs from one run, machine or editor to the next."""
+    """Drop whatever differs from one run, machine or editor to the next; join wrapped lines."""
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for cell in notebook.cells:
         cell.source = cell.source.strip("\n")
+        if cell.cell_type == "markdown":
+            cell.source = join_lines(cell.source)
         cell.metadata = nbformat.from_dict(cell_metadata(cell))
     for count, (_, cell) in enumerate(code_cells(notebook), start=1):
         cell.execution_count = count

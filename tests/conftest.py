@@ -8,51 +8,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports Hugging Face's lib
 
 import pytest
 import torch
+import torchvision_operators
 import twice
 from figure_page import Book
 from playwright.sync_api import sync_playwright
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
-TORCHVISION_OPERATORS = [
-    "nms",
-    "qnms",
-    "deform_conv2d",
-    "_deform_conv2d_backward",
-    "ps_roi_align",
-    "_ps_roi_align_backward",
-    "ps_roi_pool",
-    "_ps_roi_pool_backward",
-    "roi_align",
-    "_roi_align_backward",
-    "qroi_align",
-    "roi_pool",
-    "_roi_pool_backward",
-]
 
-
-def declare_torchvision_operators():
-    """Let `import torchvision` succeed beside a PyTorch that its compiled part does not fit.
-
-    A torchvision built for CUDA next to a CPU-only PyTorch registers no operators and then fails to
-    import, and so do timm and vit_pytorch, which import it. No Vision Transformer uses these
-    operators: declaring their names is enough. Where torchvision imports, nothing is declared.
-
-    Returns the library that holds the declarations (they go with it), or None.
-    """
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            raise
-        library = torch.library.Library("torchvision", "DEF")
-        for name in TORCHVISION_OPERATORS:
-            library.define(f"{name}(Tensor x) -> Tensor")
-        import torchvision  # noqa: F401
-
-        return library
-
-
-TORCHVISION_LIBRARY = declare_torchvision_operators()
+TORCHVISION_LIBRARY = torchvision_operators.declare()
 torch.set_num_threads(1)  # the tests' tensors are so small that threads only wait for each other
 
 

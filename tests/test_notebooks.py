@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import yaml
 from nbval.plugin import find_comment_markers, find_metadata_tags
+from paragraphs import join_lines
 
 ROOT = notebooks.ROOT
 CHAPTERS = sorted((ROOT / "book").glob("**/*.ipynb"))
@@ -219,6 +220,13 @@ def test_a_figure_in_the_book_s_style_is_stored_without_a_box(tmp_path):
         assert np.median(alpha) == 0  # and inside
 
 
+def test_a_chapter_can_import_torchvision_wherever_the_tests_can(tmp_path):
+    """Though its compiled part may not fit to PyTorch's; and no name is put into the chapter."""
+    notebook = notebook_of("import torchvision", "print('torch' in globals())")
+    notebooks.execute(notebook, tmp_path)
+    assert notebook.cells[1].outputs[0].text == "False\n"
+
+
 @pytest.mark.parametrize(
     ("tags", "folded"),
     [
@@ -296,12 +304,19 @@ def spoil_timing(notebook):
     notebook.cells[0].metadata["execution"] = {"iopub.execute_input": "2026-01-01"}
 
 
+def spoil_prose(notebook):
+    notebook.cells.append(nbformat.v4.new_markdown_cell("One\nsentence.", id="0" * 8))
+    notebooks.normalise(notebook)
+    notebook.cells[-1].source = "One\nsentence."
+
+
 def spoil_version(notebook):
     notebook.metadata["language_info"]["version"] = "3.12.1"
 
 
 @pytest.mark.parametrize(
-    "spoil", [spoil_id, spoil_count, spoil_kernel, spoil_widgets, spoil_timing, spoil_version]
+    "spoil",
+    [spoil_id, spoil_count, spoil_kernel, spoil_widgets, spoil_timing, spoil_version, spoil_prose],
 )
 def test_what_would_differ_from_run_to_run_is_found(spoil, tmp_path):
     path = tmp_path / "chapter.ipynb"
@@ -312,6 +327,41 @@ def test_what_would_differ_from_run_to_run_is_found(spoil, tmp_path):
     spoil(notebook)
     nbformat.write(notebook, path)
     assert stored_badly(path)
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "joined"),
+    [
+        ("One sentence\ngoes on.\n\nAnother\none.", "One sentence goes on.\n\nAnother one."),
+        ("- an item\n  goes on\n- another", "- an item goes on\n- another"),
+        ("1. an item\n\n   and its\n   second", "1. an item\n\n   and its second"),
+        (":::{exercise}\n:label: ex\n:class: x\n\nDo\nit.\n:::", None),
+        ("before\n\n$$\na\nb\n$$\n\nafter", "before\n\n$$\na\nb\n$$\n\nafter"),
+    ],
+)
+def test_a_paragraph_is_one_line(wrapped, joined):
+    joined = joined or wrapped.replace("Do\nit", "Do it")
+    assert join_lines(wrapped) == joined
+    assert join_lines(joined) == joined
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "# A heading\nits text",
+        "two lines,  \nby a hard break",
+        "two lines,\\\nby a hard break",
+        "| a | b |\n|---|---|\n| 1 | 2 |",
+        "$$\n\\begin{aligned}\na &= b\n\\end{aligned}\n$$",
+        "```python\na = 1\nb = 2\n```",
+        ":::{math}\na\nb\n:::",
+        "> quoted\n> twice",
+        "(target)=\n## A heading",
+        "- one\n- two",
+    ],
+)
+def test_lines_that_are_no_paragraph_stay(kept):
+    assert join_lines(kept) == kept
 
 
 def test_cells_of_the_same_text_have_ids_of_their_own_that_do_not_change():
