@@ -2,6 +2,7 @@
 
 import copy
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -296,6 +297,39 @@ def test_a_compiled_model_gives_the_same_logits():
     images = torch.randn(2, 1, 6, 8)
     compiled = torch.compile(vit, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(images), vit(images), atol=1e-6, rtol=0)
+
+
+def test_the_stream_is_what_stands_before_the_encoder_and_after_each_half_of_a_layer():
+    encoder = randomise(Transformer(8, 3, 2, 5, 12).double())
+    x = torch.randn(2, 7, 8, dtype=torch.float64)
+    halves = [half for layer in encoder.layers for half in layer]
+    contributions = []
+    handles = [
+        half.register_forward_hook(lambda *heard: contributions.append(heard[2])) for half in halves
+    ]
+    stages = list(encoder.stream(x))
+    for handle in handles:
+        handle.remove()
+    assert len(stages) == 7
+    assert torch.equal(stages[0], x)
+    for stage, contribution, after in zip(stages[:-1], contributions, stages[1:], strict=True):
+        torch.testing.assert_close(after - stage, contribution)
+    assert torch.equal(stages[-1], encoder(x))
+
+
+def test_the_encoder_lets_go_of_what_it_has_read():
+    """Without a graph, no layer's input is kept but the caller's and the last one's."""
+    encoder = Transformer(8, 6, 2, 5, 12).eval()
+    read = []
+    for layer in encoder.layers:
+        layer[1].register_forward_pre_hook(lambda _, given: read.append(weakref.ref(given[0])))
+    kept = []
+    last = encoder.layers[-1][1]
+    last.register_forward_hook(lambda *_: kept.extend(x for x in read if x() is not None))
+    with torch.no_grad():
+        encoder(torch.randn(2, 7, 8))
+    assert len(read) == 6
+    assert kept == [read[-1]]
 
 
 def test_a_copy_and_a_state_dict_round_trip_are_the_same_model():

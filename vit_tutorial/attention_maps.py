@@ -9,6 +9,7 @@ takes from each token.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from numbers import Real
 
 import torch
@@ -438,13 +439,9 @@ def layer_predictions(vit: ViT, images: Tensor) -> Tensor:
             f"{type(vit).__name__} is not a vit_tutorial.ViT; read a compiled model through "
             "compiled._orig_mod, and load another library's weights with the readers in weights.py"
         )
-    tokens = vit.embed(images)
-    predictions = [vit.classify(tokens)]
-    for attention, feed_forward in vit.transformer.layers:
-        tokens = attention(tokens) + tokens  # eq. 2
-        tokens = feed_forward(tokens) + tokens  # eq. 3
-        predictions.append(vit.classify(tokens))  # eq. 4, before its time
-    return torch.stack(predictions)
+    stream = vit.transformer.stream(vit.embed(images))
+    every_layer = islice(stream, 0, None, 2)  # not what is between its halves
+    return torch.stack([vit.classify(tokens) for tokens in every_layer])
 
 
 def attention_layers(vit: nn.Module, purpose: str) -> list[Attention]:

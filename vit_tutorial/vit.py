@@ -4,6 +4,8 @@ b pictures, n patches, h heads of width d, D = dim. Equation numbers are those
 of the paper's section 3.1 and appendix A.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
@@ -147,10 +149,22 @@ class Transformer(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        for stage in self.stream(x):
+            x = stage
+        return x
+
+    def stream(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the residual stream as it comes in, then after every attention
+        and every MLP.
+
+        Shapes: (b, n, D) -> (1 + 2 * depth) times (b, n, D).
+        """
+        yield x
         for attention, feed_forward in self.layers:
             x = attention(x) + x  # eq. 2
+            yield x
             x = feed_forward(x) + x  # eq. 3
-        return x
+            yield x
 
 
 class ViT(nn.Module):
