@@ -2,7 +2,8 @@
 // each step adds, what goes out, and what the head would read off at that point.
 
 import { Card } from "../page/card.js";
-import { badge, PatchGrid } from "../page/patch_grid.js";
+import { PatchGrid } from "../page/patch_grid.js";
+import { badge } from "../page/token_grid.js";
 import { element, picture, svg } from "../page/elements.js";
 import { answers, bars } from "../page/answers.js";
 import { digits, percent } from "../page/words.js";
