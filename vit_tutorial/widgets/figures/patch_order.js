@@ -5,7 +5,7 @@ import { Figure, live } from "../page/live.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
 import { answers } from "../page/answers.js";
-import { element, picture } from "../page/elements.js";
+import { column, element, label, picture } from "../page/elements.js";
 import { rearranged } from "../page/patches.js";
 import { shuffled } from "../page/shuffle.js";
 import { digits, percent } from "../page/words.js";
@@ -17,7 +17,6 @@ import {
 } from "../page/page_model.js";
 import { ViT } from "../engine/vit.js";
 
-const MODELS = ["with_positions", "without"];
 const SEEDS = 2 ** 31;
 const TRIED = [1, 2, 3]; // the orders of an image that may surprise
 const ROUNDING = 1e-4; // a logit that changes by less: float32 rounding
@@ -25,7 +24,7 @@ const ROUNDING = 1e-4; // a logit that changes by less: float32 rounding
 class PatchOrder extends Figure {
   static question = "Does order matter?";
   static state = ["picture", "seed", "positions"];
-  static inputs = [...MODELS, "pictures"];
+  static inputs = ["with_positions", "without", "pictures"];
 
   lastSeed = 0; // of the latest shuffle, from which "shuffle again" goes on
 
@@ -44,7 +43,9 @@ class PatchOrder extends Figure {
   }
 
   build() {
-    const vits = MODELS.map((name) => new ViT(this.get(name)));
+    const vits = ["with_positions", "without"].map(
+      (name) => new ViT(this.get(name)),
+    );
     this.pictures = unpackPictures(this.get("pictures"));
     this.names = classNames(vits[0].config);
     this.predictions = new Predictions(vits, this.pictures);
@@ -63,32 +64,33 @@ class PatchOrder extends Figure {
   buildControls() {
     const { card } = this;
     card.controls.replaceChildren();
-    card.button("shuffle again", () => {
-      this.change({ seed: (this.lastSeed % (SEEDS - 1)) + 1 });
-    });
+    card.button("shuffle again", () =>
+      this.change({ seed: (this.lastSeed % (SEEDS - 1)) + 1 }),
+    );
     card.button("in order", () => this.change({ seed: 0 }));
     const names = this.pictures.map(({ name }) => name);
-    this.which = card.choice("picture", names, () => {
-      this.change({ picture: this.which.selectedIndex });
-    });
-    const label = "the first model adds its positions";
-    this.adding = card.checkbox(label, () => {
-      this.change({ positions: this.adding.checked });
-    });
+    this.choice = card.choice("picture", names, () =>
+      this.change({ picture: this.choice.selectedIndex }),
+    );
+    this.adding = card.checkbox("the first model adds its positions", () =>
+      this.change({ positions: this.adding.checked }),
+    );
     card.button("surprise me", () => this.surprise());
-    card.button("reset", () => {
-      this.pair.mark(null);
-      this.change(this.start);
-    });
-    card.link(this.model, PatchOrder.state);
+    this.addResetAndLink();
+  }
+
+  reset() {
+    this.pair.mark(null);
+    super.reset();
   }
 
   draw() {
-    const { picture, seed, positions } = this.checkedState();
+    this.check();
+    const { picture, seed, positions } = this.state();
     this.lastSeed = seed || this.lastSeed;
     const both = this.predictions.compare(picture, seed, positions);
     this.pair.show(this.pictures[picture], seed);
-    this.which.selectedIndex = picture;
+    this.choice.selectedIndex = picture;
     this.adding.checked = positions;
     const off = positions ? "" : ", switched off";
     this.results[0].show(`trained with positions${off}`, both[0]);
@@ -97,16 +99,13 @@ class PatchOrder extends Figure {
     this.tabulate(this.pictures[picture].name, seed, both);
   }
 
-  checkedState() {
-    const state = this.state();
-    within("picture", state.picture, this.pictures.length);
-    within("seed", state.seed, SEEDS);
-    if (typeof state.positions !== "boolean") {
-      throw new RangeError(
-        `positions is true or false, got ${state.positions}`,
-      );
+  check() {
+    const { picture, seed, positions } = this.state();
+    within("picture", picture, this.pictures.length);
+    within("seed", seed, SEEDS);
+    if (typeof positions !== "boolean") {
+      throw new RangeError(`positions is true or false, got ${positions}`);
     }
-    return state;
   }
 
   tabulate(name, seed, both) {
@@ -161,8 +160,8 @@ class Pair {
   constructor({ grid, patchSize }) {
     this.grid = grid;
     this.patchSize = patchSize;
-    this.left = element("div", { class: "vt-column" });
-    this.right = element("div", { class: "vt-column" });
+    this.left = column();
+    this.right = column();
     this.el = element("div", { class: "vt-order-pair" }, this.left, this.right);
   }
 
@@ -171,7 +170,7 @@ class Pair {
     [this.image, this.seed] = [image, seed];
     const { shape, bytes } = image;
     this.order = shuffled(this.grid[0] * this.grid[1], seed);
-    const shuffledBytes = rearranged(bytes, shape, this.patchSize, this.order);
+    const received = rearranged(bytes, shape, this.patchSize, this.order);
     this.before = this.patchGrid(
       "The picture as it is",
       picture(shape, bytes),
@@ -179,7 +178,7 @@ class Pair {
     );
     this.after = this.patchGrid(
       "What the models receive",
-      picture(shape, shuffledBytes),
+      picture(shape, received),
       (place) => this.order[place],
     );
     this.left.replaceChildren(label("as it is"), this.before.el);
@@ -188,18 +187,18 @@ class Pair {
       this.after.el,
     );
     this.#hovered = null;
-    this.#show();
+    this.#outline();
   }
 
-  patchGrid(label, behind, patchOf) {
+  patchGrid(name, behind, patchOf) {
     const pick = (place) => this.mark(patchOf(place));
     const hover = (place) => {
       this.#hovered = place === null ? null : patchOf(place);
-      this.#show();
+      this.#outline();
     };
     return new PatchGrid({
       grid: this.grid,
-      label,
+      label: name,
       behind,
       move: pick,
       pick,
@@ -209,10 +208,10 @@ class Pair {
 
   mark(patch) {
     this.#marked = patch;
-    this.#show();
+    this.#outline();
   }
 
-  #show() {
+  #outline() {
     const patch = this.#hovered ?? this.#marked;
     const placeOf = (patch) => this.order.indexOf(patch);
     this.before.show({
@@ -242,16 +241,10 @@ class Pair {
 class Result {
   constructor(names) {
     this.names = names;
-    this.title = label("");
+    this.title = label();
     this.list = element("div");
     this.moved = element("p", { class: "vt-order-change" });
-    this.el = element(
-      "div",
-      { class: "vt-column" },
-      this.title,
-      this.list,
-      this.moved,
-    );
+    this.el = column(this.title, this.list, this.moved);
   }
 
   show(title, { before, after, largest }) {
@@ -331,10 +324,6 @@ function best(names, { shares }) {
 
 function first(shares) {
   return shares.indexOf(Math.max(...shares));
-}
-
-function label(text) {
-  return element("p", { class: "vt-label" }, text);
 }
 
 export default live(PatchOrder);

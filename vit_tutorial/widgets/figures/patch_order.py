@@ -1,12 +1,12 @@
-"""What the order of the patches means to a model with positions and to one
-without (chapter 4)."""
+"""What shuffling its patches does to a ViT, with positions and without
+(chapter 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import traitlets
 from torch import Tensor
 
-from vit_tutorial.patches import patch_grid, patchify, unpatchify
+from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import (
     Figure,
@@ -14,8 +14,8 @@ from vit_tutorial.widgets.base import (
     pack_pictures,
     unpack_picture,
 )
-from vit_tutorial.widgets.page_model import best_answer, check_number, predict
 from vit_tutorial.widgets.packing import page_vit, unpack
+from vit_tutorial.widgets.page_model import best_answer, check_number, predict
 from vit_tutorial.widgets.shuffle import SEEDS, shuffled
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
@@ -25,21 +25,21 @@ SHARED = ("image_size", "patch_size", "channels", "num_classes")
 class PatchOrder(Figure):
     """Does order matter?
 
-    A picture, the same patches in another order, and what two models answer to
+    An image, its patches in a different order, and what two models predict for
     either: one trained with position embeddings, which can be switched off, and
     one trained without.
 
     Args:
-        with_positions, without: two ViTs for the same pictures, patches and
+        with_positions, without: two ViTs for the same images, patches and
             classes; the figure computes with their weights in 8 bits (see
             `page_vit`).
         images: uint8 (n, c, H, W), of the models' size.
-        names: n of them, what the figure calls the pictures.
-        picture: which one, counted from 0.
-        seed: decides the order; 0 is the picture's own.
+        names: n of them, what the figure calls the images.
+        picture: which image, counted from 0.
+        seed: decides the order; 0 leaves the patches in place.
         positions: whether the first model adds its position embeddings.
 
-    Raises ValueError for models, pictures or numbers that do not fit.
+    Raises ValueError for models, images or numbers that do not fit.
     """
 
     script = "patch_order"
@@ -62,38 +62,14 @@ class PatchOrder(Figure):
         seed: int = 1,
         positions: bool = True,
     ):
-        one, other = page_vit(with_positions), page_vit(without)
-        for payload, allowed in ((one, True), (other, False)):
-            if (payload["config"]["position"] != "none") != allowed:
-                raise ValueError(
-                    "the first model is one with position embeddings, the second one with "
-                    f'position="none", got {one["config"]["position"]!r} and '
-                    f"{other['config']['position']!r}"
-                )
-        for name in SHARED:
-            if one["config"][name] != other["config"][name]:
-                raise ValueError(
-                    f"both models must have the same {name}, got {one['config'][name]} and "
-                    f"{other['config'][name]}"
-                )
-        expected = (one["config"]["channels"], *with_positions.image_size)
+        packed = page_vit(with_positions), page_vit(without)
+        configs = [payload["config"] for payload in packed]
+        check_models(*configs)
         images = as_images(images)
-        if (
-            not isinstance(images, Tensor)
-            or tuple(images.shape[1:]) != expected
-        ):
-            found = (
-                tuple(images.shape)
-                if isinstance(images, Tensor)
-                else repr(images)
-            )
-            raise ValueError(
-                f"these models read pictures of shape (n, {', '.join(map(str, expected))}), "
-                f"got {found}"
-            )
+        check_images(configs[0], images)
         super().__init__(
-            with_positions=one,
-            without=other,
+            with_positions=packed[0],
+            without=packed[1],
             pictures=pack_pictures(images, names),
             picture=picture,
             seed=seed,
@@ -108,42 +84,61 @@ class PatchOrder(Figure):
 
     def still(self) -> tuple[str, str]:
         config = self.with_positions["config"]
-        rows, columns = grid = patch_grid(
-            config["image_size"], config["patch_size"]
-        )
-        image = unpack_picture(self.pictures[self.picture])
+        size = config["patch_size"]
+        rows, columns = grid = patch_grid(config["image_size"], size)
+        picture = self.pictures[self.picture]
+        image = unpack_picture(picture)
         order = shuffled(rows * columns, self.seed)
-        patches = patchify(image[None], config["patch_size"])[:, order]
-        moved = unpatchify(patches, grid, config["patch_size"])[0]
+        patches = patchify(image[None], size)[:, order]
+        moved = unpatchify(patches, grid, size)[0]
+        before, after = picture_pixels(image), picture_pixels(moved)
         svg = drawing(
             420,
             226,
-            panel(picture_pixels(image), 0, 200, "as it is", grid=grid),
-            panel(
-                picture_pixels(moved),
-                220,
-                200,
-                "what the models receive",
-                grid=grid,
-            ),
+            panel(before, 0, 200, "as it is", grid=grid),
+            panel(after, 220, 200, "what the models receive", grid=grid),
         )
-        says = []
-        for payload in (self.with_positions, self.without):
-            vit = unpack(payload).double()
-            before, after = (
-                best_answer(
-                    vit.config,
-                    predict(vit, image, seed=seed, positions=self.positions)[
-                        -1
-                    ],
-                )
-                for seed in (0, self.seed)
-            )
-            says.append(f"{after} (as it is: {before})")
         off = "" if self.positions else ", its positions switched off,"
         words = (
-            f"{self.pictures[self.picture]['name']} in {rows} by {columns} patches, and the same "
-            f"patches {'shuffled' if self.seed else 'in the same order'}. The model trained with "
-            f"positions{off} answers {says[0]}, the one trained without {says[1]}."
+            f"{picture['name']} in {rows} by {columns} patches, and the same "
+            f"patches {'shuffled' if self.seed else 'in the same order'}. The "
+            f"model trained with positions{off} answers "
+            f"{self._answers(self.with_positions, image)}, the one trained "
+            f"without {self._answers(self.without, image)}."
         )
         return svg, words
+
+    def _answers(self, payload: Mapping, image: Tensor) -> str:
+        """Tell a model's prediction in this order and in the image's own."""
+        vit = unpack(payload).double()
+        after, before = (
+            predict(vit, image, seed=seed, positions=self.positions)[-1]
+            for seed in (self.seed, 0)
+        )
+        now = best_answer(vit.config, after)
+        return f"{now} (as it is: {best_answer(vit.config, before)})"
+
+
+def check_models(one: Mapping, other: Mapping) -> None:
+    kinds = one["position"], other["position"]
+    if kinds[0] == "none" or kinds[1] != "none":
+        raise ValueError(
+            "the first model is one with position embeddings, the second one "
+            f'with position="none", got {kinds[0]!r} and {kinds[1]!r}'
+        )
+    for name in SHARED:
+        if one[name] != other[name]:
+            raise ValueError(
+                f"both models must have the same {name}, got {one[name]} and "
+                f"{other[name]}"
+            )
+
+
+def check_images(config: Mapping, images: Tensor) -> None:
+    size = (config["channels"], *pair(config["image_size"]))
+    if not isinstance(images, Tensor) or images.shape[1:] != size:
+        given = tuple(images.shape) if isinstance(images, Tensor) else images
+        raise ValueError(
+            f"these models read pictures of shape (n, "
+            f"{', '.join(map(str, size))}), got {given!r:.80}"
+        )
