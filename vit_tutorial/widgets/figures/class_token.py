@@ -1,5 +1,5 @@
-"""Who answers for the picture: a class token or the mean of the patches, layer
-by layer (ch. 3)."""
+"""Who answers for the image, a class token or the mean of the patches?
+(Chapter 3)"""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,13 +13,13 @@ from vit_tutorial.attention_maps import layer_predictions, record_attention
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure, unpack_picture
+from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.page_model import (
     check_number,
     class_name,
     normalized,
     pack_fitting,
 )
-from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.still import (
     attention_pixels,
     drawing,
@@ -28,26 +28,27 @@ from vit_tutorial.widgets.still import (
 )
 
 READ = {"cls": "the class token", "mean": "the mean of the patches"}
+ALIKE = ("image_size", "patch_size", "channels", "num_classes", "depth")
 
 
 class ClassToken(Figure):
     """Who answers for the picture?
 
-    Two models, one that reads its answer off a class token and one that reads
-    the mean of its patches: what each answers after every layer, and how much
-    each patch has to do with it.
+    Two models, one that reads its prediction off a class token and one that
+    reads it off the mean of its patches: what each predicts after every layer,
+    and how much each patch contributes.
 
     Args:
         cls_vit, mean_vit: the reader's own, with pool="cls" and pool="mean",
             alike in their grid, channels, classes and depth; the figure
             computes with their weights in 8 bits (see `page_vit`).
         images: uint8 (n, c, H, W), of the models' size.
-        names: what each picture truly is, one of the classes' names.
-        picture: which of the pictures, from 0.
-        pooling: "cls" or "mean", whose answer is shown.
+        names: what each image shows, one of the classes' names.
+        picture: which of the images, counted from 0.
+        pooling: "cls" or "mean", whose prediction is shown.
         layer: after how many layers it is read, 0 to the depth.
 
-    Raises ValueError for models, pictures or choices that do not fit.
+    Raises ValueError for models, images or choices that do not fit.
     """
 
     script = "class_token"
@@ -84,15 +85,12 @@ class ClassToken(Figure):
 
     @traitlets.validate("picture", "layer")
     def _fits(self, proposal):
-        name, value = proposal["trait"].name, proposal["value"]
-        return check_number(
-            name,
-            value,
-            {
-                "picture": len(self.pictures),
-                "layer": self.cls_vit["config"]["depth"] + 1,
-            }[name],
-        )
+        counts = {
+            "picture": len(self.pictures),
+            "layer": self.cls_vit["config"]["depth"] + 1,
+        }
+        name = proposal["trait"].name
+        return check_number(name, proposal["value"], counts[name])
 
     @traitlets.validate("pooling")
     def _is_a_way(self, proposal):
@@ -103,93 +101,87 @@ class ClassToken(Figure):
         return proposal["value"]
 
     def still(self) -> tuple[str, str]:
-        rows, columns = patch_grid(
+        shown = self.pictures[self.picture]
+        image = unpack_picture(shown)
+        taken, of_cls = read(self.cls_vit, image)
+        _, of_mean = read(self.mean_vit, image)
+        grid = patch_grid(
             self.cls_vit["config"]["image_size"],
             self.cls_vit["config"]["patch_size"],
         )
-        shown = self.pictures[self.picture]
-        image = unpack_picture(shown)
-        maps, answers_of_cls = read(self.cls_vit, image)
-        answers = {"cls": answers_of_cls, "mean": read(self.mean_vit, image)[1]}
-        if self.pooling == "cls" and self.layer == 0:
-            title, taken = (
-                "token 0: no pixels yet",
-                np.full((rows, columns, 3), 154, np.uint8),
-            )
+        pixels = picture_pixels(image)
+        svg = drawing(
+            420,
+            226,
+            panel(pixels, 0, 200, shown["name"], grid=grid),
+            self.shares_panel(taken, grid),
+        )
+        answers = {"cls": of_cls, "mean": of_mean}
+        return svg, self.words(shown["name"], answers)
+
+    def shares_panel(self, taken: Tensor, grid: tuple[int, int]) -> str:
+        """Draw how much each patch contributes to what is read."""
+        rows, columns = grid
+        even = 1 / (rows * columns)  # what each patch gives to the mean
+        if self.pooling == "mean":
+            title = "what the mean takes"
+            shares = torch.full((rows, columns), even, dtype=torch.float64)
+        elif self.layer:
+            title = "what token 0 takes"
+            shares = taken[self.layer - 1, 1:]
+            shares = rearrange(shares, "(h w) -> h w", h=rows)
         else:
-            even = torch.full(
-                (1, rows * columns), 1 / (rows * columns), dtype=torch.float64
-            )
-            shares = (
-                maps[self.layer - 1, None, 1:]
-                if self.pooling == "cls"
-                else even
-            )
-            # One scale for all layers and both ways: their highest share, put
-            # in as a last row.
-            highest = max(maps.max(), even.max()).expand(1, columns)
-            shares = rearrange(shares, "1 (h w) -> h w", h=rows)
-            title = (
-                "what token 0 takes"
-                if self.pooling == "cls"
-                else "what the mean takes"
-            )
-            taken = attention_pixels(torch.cat((shares, highest)))[:-1]
-        picture = panel(
-            picture_pixels(image), 0, 200, shown["name"], grid=(rows, columns)
-        )
-        svg = drawing(420, 226, picture, panel(taken, 220, 200, title))
-        now, end = (
-            answers[self.pooling][self.layer],
-            {way: a[-1] for way, a in answers.items()},
-        )
+            title = "token 0: no pixels yet"
+            grey = np.full((rows, columns, 3), 154, np.uint8)
+            return panel(grey, 220, 200, title)
+        # A last row, cut off again, holds the highest share of all: so one
+        # scale serves all layers and both models.
+        highest = taken.max().clamp(min=even).expand(1, columns)
+        colours = attention_pixels(torch.cat((shares, highest)))[:-1]
+        return panel(colours, 220, 200, title)
+
+    def words(self, name: str, answers: Mapping[str, Tensor]) -> str:
         when = f"after layer {self.layer}" if self.layer else "before layer 1"
-        words = (
-            f"A picture ({shown['name']}), and what is answered {when} from {READ[self.pooling]}: "
-            f"{self.said(now)}. In the end {READ['cls']} answers {self.said(end['cls'])}, "
-            f"{READ['mean']} {self.said(end['mean'])}."
+        now = self.said(answers[self.pooling][self.layer])
+        return (
+            f"A picture ({name}), and what is answered {when} from "
+            f"{READ[self.pooling]}: {now}. In the end {READ['cls']} answers "
+            f"{self.said(answers['cls'][-1])}, {READ['mean']} "
+            f"{self.said(answers['mean'][-1])}."
         )
-        return svg, words
 
     def said(self, shares: Tensor) -> str:
         best = shares.argmax().item()
-        return (
-            f"{class_name(self.cls_vit['config'], best)} ({shares[best]:.0%})"
-        )
+        name = class_name(self.cls_vit["config"], best)
+        return f"{name} ({shares[best]:.0%})"
 
 
 def read(payload: Mapping, image: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute as the page does, in double precision: what token 0 takes, and
-    what is answered.
+    """Compute what token 0 takes and what the model predicts, as the page does.
 
-    Returns (depth, tokens), the mean over the heads, and (depth + 1, classes),
-    shares.
+    Returns:
+        (depth, tokens), the share of each token, the mean over the heads; and
+        (depth + 1, classes), probabilities before the first layer and after
+        each. Both in double precision.
     """
     vit = unpack(payload).double()
     with torch.no_grad(), record_attention(vit) as maps:
         logits = layer_predictions(vit, normalized(vit, image))
-    return torch.stack([each[0, :, 0].mean(dim=0) for each in maps]), logits[
-        :, 0
-    ].softmax(dim=-1)
+    taken = torch.stack([each[0, :, 0].mean(dim=0) for each in maps])
+    return taken, logits[:, 0].softmax(dim=-1)
 
 
 def check_pair(cls: Mapping, mean: Mapping) -> None:
-    for config, pool, place in (
-        (cls, "cls", "first"),
-        (mean, "mean", "second"),
-    ):
+    """Raise ValueError unless two models differ in how they pool alone."""
+    for config, pool, place in (cls, "cls", "first"), (mean, "mean", "second"):
         if config["pool"] != pool:
             raise ValueError(
-                f'the {place} model is one with pool="{pool}", got pool="{config["pool"]}"'
+                f'the {place} model is one with pool="{pool}", got '
+                f'pool="{config["pool"]}"'
             )
-    for name in (
-        "image_size",
-        "patch_size",
-        "channels",
-        "num_classes",
-        "depth",
-    ):
+    for name in ALIKE:
         if cls[name] != mean[name]:
             raise ValueError(
-                f"the two models must have the same {name}, got {cls[name]} and {mean[name]}"
+                f"the two models must have the same {name}, got {cls[name]} "
+                f"and {mean[name]}"
             )
