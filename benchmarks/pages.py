@@ -31,9 +31,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from vit_tutorial.data import load_dataset
 from vit_tutorial.pretrained import load_pretrained
-from vit_tutorial.widgets.base import pack_picture
 from vit_tutorial.widgets.bundle import join
 from vit_tutorial.widgets.packing import page_vit
+from vit_tutorial.widgets.pictures import pack_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"

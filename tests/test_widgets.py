@@ -49,7 +49,7 @@ from vit_tutorial.widgets import (
 )
 from vit_tutorial.widgets.base import FOUNDATIONS
 from vit_tutorial.widgets.bundle import figure_names, join, page_script, style_sheet, widget_script
-from vit_tutorial.widgets.page_model import pack_fitting
+from vit_tutorial.widgets.pictures import pack_fitting
 from vit_tutorial.widgets.quantise import model_script
 
 SIZES = {"image_size": 28, "patch_size": 4, "num_classes": 10, "channels": 1}

@@ -1,12 +1,14 @@
-"""Check inputs: sizes, rates, grids and tensors, each kind in one place.
+"""Check inputs: a model's arguments, grids and tensors, each kind in one place.
 
-A function here returns what it was given as plain Python numbers, or raises an
+A function here returns what it was given as plain Python values, or raises an
 error that says what was given and what would work.
 """
 
+import functools
+import inspect
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -23,56 +25,117 @@ def is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def check_size(name: str, size: int) -> int:
+    """Return a size as an int; ValueError unless it is a whole number from 1."""
+    if not is_whole(size):
+        raise ValueError(
+            f"{name} must be a whole number of at least 1, got {size!r}"
+        )
+    if size < 1:
+        raise ValueError(f"{name} must be at least 1, got {size}")
+    if size > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST:,}, got {size}")
+    return operator.index(size)
+
+
 def check_sizes(**sizes: int) -> tuple[int, ...]:
-    """Return sizes as plain ints, in their order: `dim, heads =
-    check_sizes(dim=8, heads=2)`.
+    """Check several sizes: `dim, heads = check_sizes(dim=8, heads=2)`."""
+    return tuple(check_size(name, size) for name, size in sizes.items())
+
+
+def check_pixels(name: str, size: int | tuple[int, int]) -> int | tuple:
+    """Return a size in pixels in the form it was given: one int, or a pair.
 
     Raises ValueError for anything but whole numbers of at least 1.
     """
-    for name, size in sizes.items():
-        if not is_whole(size):
-            raise ValueError(
-                f"{name} must be a whole number of at least 1, got {size!r}"
-            )
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
-        if size > LARGEST:
-            raise ValueError(f"{name} must be at most {LARGEST:,}, got {size}")
-    return tuple(map(operator.index, sizes.values()))
+    is_pair = isinstance(size, tuple | list)
+    sides = tuple(size) if is_pair else (size, size)
+    if len(sides) != 2 or not all(
+        is_whole(side) and 1 <= side <= LARGEST for side in sides
+    ):
+        raise ValueError(
+            f"{name} is one whole number of pixels, at least 1, or "
+            f"(height, width); got {size!r}"
+        )
+    height, width = map(operator.index, sides)
+    return (height, width) if is_pair else height
 
 
-def check_rates(**rates: float) -> tuple[float, ...]:
-    """Return dropout rates as they are; ValueError unless each is a number from
-    0 to 1."""
-    for name, rate in rates.items():
-        if not isinstance(rate, Real) or not 0 <= rate <= 1:
-            raise ValueError(
-                f"{name} must be a number from 0 to 1, got {rate!r}"
-            )
-    return tuple(
-        rate if isinstance(rate, int) else float(rate)
-        for rate in rates.values()
-    )
+def check_rate(name: str, rate: float) -> float:
+    """Return a dropout rate; ValueError unless it is a number from 0 to 1."""
+    if not isinstance(rate, Real) or not 0 <= rate <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1, got {rate!r}")
+    return rate if isinstance(rate, int) else float(rate)
 
 
-def check_eps(eps: float) -> float:
-    """Return a LayerNorm's eps; ValueError unless float32 can tell it from 0
-    and infinity."""
+def check_eps(name: str, eps: float) -> float:
+    """Return a LayerNorm's eps as a float; ValueError unless float32 can tell
+    it from 0 and infinity."""
     bounds = torch.finfo(torch.float32)
     if not isinstance(eps, Real) or not bounds.tiny <= eps <= bounds.max:
         raise ValueError(
-            f"eps must be a small number above 0, such as 1e-6, got {eps!r}"
+            f"{name} must be a small number above 0, such as 1e-6, got {eps!r}"
         )
     return float(eps)
 
 
-def check_switch(**switch: bool) -> bool:
-    """Return the one argument given as a bool; ValueError unless it is True or
-    False."""
-    ((name, value),) = switch.items()
+def check_switch(name: str, value: bool) -> bool:
+    """Return a bool, NumPy's as Python's; ValueError for anything else."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def check_widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
+    """Return three sizes; ValueError for anything else."""
+    if not isinstance(widths, tuple | list) or len(widths) != 3:
+        raise ValueError(f"{name} are three whole numbers, got {widths!r}")
+    return tuple(check_size(f"{name}[{i}]", w) for i, w in enumerate(widths))
+
+
+# What the arguments of our models are, by their names.
+ARGUMENTS = {
+    "image_size": check_pixels,
+    "patch_size": check_pixels,
+    "num_classes": check_size,
+    "channels": check_size,
+    "dim": check_size,
+    "depth": check_size,
+    "heads": check_size,
+    "dim_head": check_size,
+    "hidden_dim": check_size,
+    "mlp_dim": check_size,
+    "widths": check_widths,
+    "dropout": check_rate,
+    "emb_dropout": check_rate,
+    "qkv_bias": check_switch,
+    "eps": check_eps,
+}
+
+
+def checked(constructor: Callable) -> Callable:
+    """Check a constructor's arguments before it runs, each by its name.
+
+    They reach it as plain Python values; names that ARGUMENTS does not list
+    pass as they are. Used as a decorator, `@checked`.
+    """
+    signature = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def check_first(*args, **kwargs):
+        given = signature.bind(*args, **kwargs)
+        for name, value in given.arguments.items():
+            if name in ARGUMENTS:
+                given.arguments[name] = ARGUMENTS[name](name, value)
+        return constructor(*given.args, **given.kwargs)
+
+    return check_first
+
+
+def arguments_of(names: Mapping) -> dict:
+    """Return a constructor's arguments by name, from its `locals()`."""
+    hidden = ("self", "__class__")  # which super() adds
+    return {name: names[name] for name in names if name not in hidden}
 
 
 def check_choice(name: str, choice: str, choices: Sequence[str]) -> None:

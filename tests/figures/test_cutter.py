@@ -22,7 +22,7 @@ from figure_page import (
 from vit_tutorial import patchify, unpatchify
 from vit_tutorial.data import load_photo
 from vit_tutorial.widgets import PatchCutter
-from vit_tutorial.widgets.base import pack_picture
+from vit_tutorial.widgets.pictures import pack_picture
 
 COLOURS = ["red", "green", "blue"]
 

@@ -24,7 +24,7 @@ from vit_tutorial import ViT, attention_rollout, patchify, record_attention
 from vit_tutorial.data import load_dataset, normalize
 from vit_tutorial.widgets import Deletion, dequantised, page_vit
 from vit_tutorial.widgets.bundle import join
-from vit_tutorial.widgets.figures.deletion import random_numbers
+from vit_tutorial.widgets.shuffle import random_numbers
 
 SIZES = {
     "image_size": 28,

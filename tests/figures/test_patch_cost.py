@@ -24,8 +24,8 @@ from vit_tutorial import Attention, patchify
 from vit_tutorial.data import load_photo
 from vit_tutorial.vit import FeedForward
 from vit_tutorial.widgets import PatchCost
-from vit_tutorial.widgets.base import unpack_picture
 from vit_tutorial.widgets.figures.patch_cost import layer_cost
+from vit_tutorial.widgets.pictures import unpack_picture
 
 
 @pytest.fixture(scope="module")

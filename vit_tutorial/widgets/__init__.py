@@ -1,13 +1,12 @@
 """Interactive figures: alive in a notebook with a kernel, and in the book's
 pages without one."""
 
-from vit_tutorial.widgets.figures.attention_row import AttentionRow
 from vit_tutorial.widgets.base import Figure
+from vit_tutorial.widgets.figures.attention_row import AttentionRow
 from vit_tutorial.widgets.figures.class_token import ClassToken
 from vit_tutorial.widgets.figures.cutter import PatchCutter
 from vit_tutorial.widgets.figures.deletion import Deletion
 from vit_tutorial.widgets.figures.encoder_walk import EncoderWalk
-from vit_tutorial.widgets.packing import dequantised, page_cnn, page_vit
 from vit_tutorial.widgets.figures.patch_cost import PatchCost
 from vit_tutorial.widgets.figures.patch_order import PatchOrder
 from vit_tutorial.widgets.figures.playback import Playback
@@ -15,6 +14,7 @@ from vit_tutorial.widgets.figures.playground.playground import Playground
 from vit_tutorial.widgets.figures.position_similarity import PositionSimilarity
 from vit_tutorial.widgets.figures.shift import Shift
 from vit_tutorial.widgets.figures.where_it_looks import WhereItLooks
+from vit_tutorial.widgets.packing import dequantised, page_cnn, page_vit
 
 __all__ = [
     "AttentionRow",

@@ -1,8 +1,6 @@
-"""What figures whose model looks at a picture share: the picture, and what the
-page answers."""
+"""What the page's model computes, in PyTorch: predictions and attention maps."""
 
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -15,56 +13,10 @@ from vit_tutorial.attention_maps import (
 )
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import normalize
-from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
-from vit_tutorial.plots import INK
+from vit_tutorial.patches import patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import (
-    as_images,
-    described,
-    pack_pictures,
-    unpack_picture,
-)
+from vit_tutorial.widgets.pictures import unpack_picture
 from vit_tutorial.widgets.shuffle import shuffled
-
-
-def pack_fitting(
-    config: Mapping, images: Tensor, names: Sequence[str] | None = None
-) -> list[dict[str, object]]:
-    """Put pictures for one model into a trait, each with a name; without names
-    they are numbered.
-
-    Raises ValueError for anything but uint8 (n, c, H, W) of the model's size.
-    """
-    images = as_images(images)
-    size = (config["channels"], *pair(config["image_size"]))
-    shape = tuple(images.shape) if isinstance(images, Tensor) else None
-    if shape is None or len(shape) != 4 or not len(images) or shape[1:] != size:
-        raise ValueError(
-            f"this model reads pictures of shape (n, {', '.join(map(str, size))}), n at least 1; "
-            f"got {described(images) if shape is None else shape}"
-        )
-    if names is None:
-        names = [f"picture {i + 1}" for i in range(len(images))]
-    return pack_pictures(images, names)
-
-
-def check_number(name: str, value: int, count: int) -> int:
-    """Return a whole number from 0 to count - 1 as an int, NumPy's and
-    PyTorch's as well.
-
-    Raises ValueError for any other, 1.0 included: it is no index.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = -1
-    if number not in range(count):
-        raise ValueError(f"{name} is one of 0 to {count - 1}, got {value!r}")
-    return number
-
-
-def check_numbers(name: str, values: Iterable[int], count: int) -> list[int]:
-    return [check_number(name, value, count) for value in values]
 
 
 def normalized(model: ViT | CNN, image: Tensor) -> Tensor:
@@ -154,21 +106,3 @@ def best_answer(config: Mapping, shares: Tensor) -> str:
 
 def patch_count(config: Mapping) -> int:
     return math.prod(patch_grid(config["image_size"], config["patch_size"]))
-
-
-def hatching(
-    grid: tuple[int, int], dropped: Iterable[int], x: int, side: int
-) -> str:
-    """Draw dropped patches onto a panel of `still.panel`: grey, with a stroke
-    across."""
-    rows, columns = grid
-    high, wide = side / rows, side / columns
-    parts = []
-    for place in dropped:
-        row, column = divmod(place, columns)
-        left, top = x + column * wide, 22 + row * high
-        parts.append(
-            f'<path d="M{left:.1f} {top:.1f}h{wide:.1f}v{high:.1f}h-{wide:.1f}z" fill="#d4d7da"/>'
-            f'<path d="M{left:.1f} {top + high:.1f}l{wide:.1f} -{high:.1f}" stroke="{INK}"/>'
-        )
-    return "".join(parts)

@@ -9,6 +9,7 @@ uncompressed bitmaps.
 import re
 import struct
 from base64 import b64encode
+from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -114,6 +115,24 @@ def panel(
             )
             parts.append(f'{box} stroke="black" stroke-width="5"/>')
             parts.append(f'{box} stroke="{ACCENT}" stroke-width="2.5"/>')
+    return "".join(parts)
+
+
+def hatching(
+    grid: tuple[int, int], dropped: Iterable[int], x: int, side: int
+) -> str:
+    """Draw dropped patches onto a panel of `still.panel`: grey, with a stroke
+    across."""
+    rows, columns = grid
+    high, wide = side / rows, side / columns
+    parts = []
+    for place in dropped:
+        row, column = divmod(place, columns)
+        left, top = x + column * wide, 22 + row * high
+        parts.append(
+            f'<path d="M{left:.1f} {top:.1f}h{wide:.1f}v{high:.1f}h-{wide:.1f}z" fill="#d4d7da"/>'
+            f'<path d="M{left:.1f} {top + high:.1f}l{wide:.1f} -{high:.1f}" stroke="{INK}"/>'
+        )
     return "".join(parts)
 
 

@@ -11,11 +11,13 @@ from einops import rearrange
 from torch import Tensor
 
 from vit_tutorial.attention_maps import record_attention
+from vit_tutorial.checks import check_number
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, pack_picture, unpack_picture
-from vit_tutorial.widgets.page_model import check_number, normalized, patch_count
+from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
+from vit_tutorial.widgets.page_model import normalized, patch_count
+from vit_tutorial.widgets.pictures import pack_picture, unpack_picture
 from vit_tutorial.widgets.still import (
     attention_pixels,
     drawing,

@@ -10,16 +10,13 @@ from einops import rearrange
 from torch import Tensor
 
 from vit_tutorial.attention_maps import layer_predictions, record_attention
+from vit_tutorial.checks import check_number
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, unpack_picture
+from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
-from vit_tutorial.widgets.page_model import (
-    check_number,
-    class_name,
-    normalized,
-    pack_fitting,
-)
+from vit_tutorial.widgets.page_model import class_name, normalized
+from vit_tutorial.widgets.pictures import pack_fitting, unpack_picture
 from vit_tutorial.widgets.still import (
     attention_pixels,
     drawing,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from vit_tutorial.patches import patch_grid, patchify, unpatchify
 from vit_tutorial.plots import ACCENT
-from vit_tutorial.widgets.base import (
-    Figure,
+from vit_tutorial.widgets.base import Figure
+from vit_tutorial.widgets.pictures import (
     check_packed,
     pack_picture,
     unpack_picture,

@@ -9,23 +9,24 @@ import traitlets
 from torch import Tensor
 
 from vit_tutorial.attention_maps import attention_rollout
+from vit_tutorial.checks import check_number
 from vit_tutorial.patches import pair, patch_grid, patchify
 from vit_tutorial.plots import ACCENT, INK
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, unpack_picture
+from vit_tutorial.widgets.base import Figure
+from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.page_model import (
-    check_number,
     class_name,
-    hatching,
     look,
     normalized,
-    pack_fitting,
     patch_count,
 )
-from vit_tutorial.widgets.packing import page_vit, unpack
+from vit_tutorial.widgets.pictures import pack_fitting, unpack_picture
+from vit_tutorial.widgets.shuffle import random_numbers
 from vit_tutorial.widgets.still import (
     attention_pixels,
     drawing,
+    hatching,
     panel,
     picture_pixels,
 )
@@ -230,15 +231,3 @@ def under(curves: Tensor) -> Tensor:
     """Measure the areas under curves over steps of equal width: 1 where nothing
     is ever lost."""
     return torch.trapezoid(curves, dx=1 / STEPS)
-
-
-def random_numbers(seed: int, count: int) -> list[float]:
-    """Draw the numbers in [0, 1) that `randomNumbers` of card.js draws
-    (mulberry32)."""
-    numbers = []
-    for _ in range(count):
-        seed = (seed + 0x6D2B79F5) % 2**32
-        t = (seed ^ seed >> 15) * (seed | 1) % 2**32
-        t ^= (t + (t ^ t >> 7) * (t | 61)) % 2**32
-        numbers.append((t ^ t >> 14) / 2**32)
-    return numbers

@@ -6,17 +6,14 @@ import torch
 import traitlets
 from torch import Tensor
 
+from vit_tutorial.checks import check_number
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.plots import ACCENT, BLUE, INK
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, unpack_picture
-from vit_tutorial.widgets.page_model import (
-    check_number,
-    normalized,
-    pack_fitting,
-    patch_count,
-)
+from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
+from vit_tutorial.widgets.page_model import normalized, patch_count
+from vit_tutorial.widgets.pictures import pack_fitting, unpack_picture
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
 

@@ -9,12 +9,8 @@ from torch import Tensor
 
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.plots import BLUE, INK
-from vit_tutorial.widgets.base import (
-    Figure,
-    as_image,
-    pack_picture,
-    unpack_picture,
-)
+from vit_tutorial.widgets.base import Figure
+from vit_tutorial.widgets.pictures import as_image, pack_picture, unpack_picture
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
 DIM, HEADS = 768, 12  # of B/16

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 import traitlets
 from torch import Tensor
 
+from vit_tutorial.checks import check_number
 from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import (
-    Figure,
+from vit_tutorial.widgets.base import Figure
+from vit_tutorial.widgets.packing import page_vit, unpack
+from vit_tutorial.widgets.page_model import best_answer, predict
+from vit_tutorial.widgets.pictures import (
     as_images,
     pack_pictures,
     unpack_picture,
 )
-from vit_tutorial.widgets.packing import page_vit, unpack
-from vit_tutorial.widgets.page_model import best_answer, check_number, predict
 from vit_tutorial.widgets.shuffle import SEEDS, shuffled
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 

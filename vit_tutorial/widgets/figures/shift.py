@@ -10,14 +10,14 @@ from vit_tutorial import augment
 from vit_tutorial.cnn import CNN
 from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import (
-    Figure,
+from vit_tutorial.widgets.base import Figure
+from vit_tutorial.widgets.packing import page_cnn, page_vit, unpack
+from vit_tutorial.widgets.page_model import best_answer, normalized
+from vit_tutorial.widgets.pictures import (
     as_images,
     pack_pictures,
     unpack_picture,
 )
-from vit_tutorial.widgets.page_model import best_answer, normalized
-from vit_tutorial.widgets.packing import page_cnn, page_vit, unpack
 from vit_tutorial.widgets.shuffle import shuffled
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 

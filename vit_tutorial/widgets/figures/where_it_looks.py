@@ -7,24 +7,19 @@ import torch
 import traitlets
 from torch import Tensor
 
+from vit_tutorial.checks import check_number
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.plots import ACCENT, INK
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, unpack_picture
-from vit_tutorial.widgets.page_model import (
-    check_number,
-    check_numbers,
-    class_name,
-    hatching,
-    look,
-    pack_fitting,
-    patch_count,
-)
+from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
+from vit_tutorial.widgets.page_model import class_name, look, patch_count
+from vit_tutorial.widgets.pictures import pack_fitting, unpack_picture
 from vit_tutorial.widgets.still import (
     attention_pixels,
     bitmap,
     drawing,
+    hatching,
     panel,
     picture_pixels,
 )
@@ -107,7 +102,10 @@ class WhereItLooks(Figure):
     def _are_patches(self, proposal):
         config = self.vit["config"]
         count = patch_count(config)
-        dropped = check_numbers("a dropped patch", proposal["value"], count)
+        dropped = [
+            check_number("a dropped patch", place, count)
+            for place in proposal["value"]
+        ]
         if len(set(dropped)) < len(dropped):
             raise ValueError(f"each dropped patch is named once, got {dropped}")
         if len(dropped) == count and config["pool"] != "cls":

@@ -9,22 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 import traitlets
 from torch import Tensor
 
+from vit_tutorial.checks import check_number
 from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.plots import BLUE, INK
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, unpack_picture
-from vit_tutorial.widgets.page_model import (
-    check_number,
-    check_numbers,
-    class_name,
-    hatching,
-    pack_fitting,
-    patch_count,
-    predict,
-)
+from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
+from vit_tutorial.widgets.page_model import class_name, patch_count, predict
+from vit_tutorial.widgets.pictures import pack_fitting, unpack_picture
 from vit_tutorial.widgets.shuffle import SEEDS, shuffled
-from vit_tutorial.widgets.still import drawing, panel, picture_pixels, written
+from vit_tutorial.widgets.still import (
+    drawing,
+    hatching,
+    panel,
+    picture_pixels,
+    written,
+)
 
 OWN = -1  # the picture that is the reader's own, drawn or brought
 
@@ -156,7 +156,10 @@ class Playground(Figure):
     @traitlets.validate("dropped")
     def _are_patches(self, proposal):
         count = patch_count(self.vit["config"])
-        dropped = check_numbers("each of dropped", proposal["value"], count)
+        dropped = [
+            check_number("each of dropped", place, count)
+            for place in proposal["value"]
+        ]
         if len(set(dropped)) < len(dropped):
             raise ValueError(f"dropped names a patch once, got {dropped}")
         return dropped
