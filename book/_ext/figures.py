@@ -1,7 +1,8 @@
-"""The interactive figures in the pages: their script, their style, their models.
+"""The interactive figures in the pages: their script, style and models.
 
-All of it is joined from the package's own files at every build, so no notebook holds a
-copy. The package itself is not imported: it needs PyTorch, and building does not.
+All of it is joined from the package's own files at every build, so no notebook
+holds a copy. The package itself is not imported: it needs PyTorch, and building
+does not.
 """
 
 import importlib.util
@@ -14,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "vit_tutorial"
 
 
 def read_module(name):
-    """Load one of the package's files that need nothing but the standard library."""
+    """Load one of the package's files that need only the standard library."""
     spec = importlib.util.spec_from_file_location(
         name, PACKAGE / "widgets" / f"{name}.py"
     )
@@ -24,7 +25,7 @@ def read_module(name):
 
 
 def add_to_page(app, pagename, templatename, context, doctree):
-    """Let a page load the script of its figures; write it, and the models they name."""
+    """Let a page load its figures; write their script and models."""
     body = context.get("body", "")
     figures = list(dict.fromkeys(re.findall(r'data-figure="(\w+)"', body)))
     if app.builder.format != "html" or not figures:
@@ -52,7 +53,7 @@ def write_model(path, name, pagename):
     checkpoint = PACKAGE / "assets" / f"{name}.safetensors"
     if not checkpoint.exists():
         raise ExtensionError(
-            f"{pagename}: a figure asks for {checkpoint.name}, which is not there"
+            f"{pagename}: a figure asks for {checkpoint.name}, which is missing"
         )
     if path.exists() and path.stat().st_mtime > checkpoint.stat().st_mtime:
         return

@@ -4,9 +4,9 @@
 def drop_thebe(app, pagename, templatename, context, doctree):
     """Leave out the scripts of thebe, a button that this book does not have.
 
-    Sphinx writes the one with THEBE_JS_URL twice (the name of a script without a file
-    is first `None`, then `""`, so that it counts for two), and a page that declares a
-    constant twice throws.
+    Sphinx writes the one with THEBE_JS_URL twice (the name of a script without
+    a file is first `None`, then `""`, so that it counts for two), and a page
+    that declares a constant twice throws.
     """
     context["script_files"][:] = [
         script
@@ -18,7 +18,8 @@ def drop_thebe(app, pagename, templatename, context, doctree):
 def list_the_references(app, pagename, templatename, context, doctree):
     """Give the entries of the bibliography the role that their list asks for.
 
-    docutils writes `doc-biblioentry`, a deprecated role that may not stand in a list.
+    docutils writes `doc-biblioentry`, a deprecated role that may not stand in
+    a list.
     """
     body = context.get("body", "")
     context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')

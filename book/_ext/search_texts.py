@@ -1,7 +1,8 @@
-"""The words of all pages in one script, so that a search by double-click has excerpts.
+"""The words of all pages in one script, for a search with excerpts offline.
 
-Sphinx fetches each page that it has found and shows the words around the match. A page
-opened as a file may fetch nothing, but it may load a script: search_files.js does.
+Sphinx fetches each page that it has found and shows the words around the match.
+A page opened as a file may fetch nothing, but it may load a script:
+search_files.js does.
 """
 
 import json
@@ -13,7 +14,7 @@ SILENT = ["script", "style", "img", "svg", ".headerlink"]
 
 
 def words(html):
-    """Reduce a page to its text and the anchors in it, as Sphinx's search reads it."""
+    """Reduce a page to its text and anchors, as Sphinx's search reads it."""
     main = BeautifulSoup(html, "html.parser").find(attrs={"role": "main"})
     article = main.find("article") or main
     for tag in article.select(", ".join(SILENT)):
