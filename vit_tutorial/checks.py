@@ -20,13 +20,12 @@ LARGEST = 2**31 - 1  # of a size; some of PyTorch's kernels count no further
 
 
 def is_whole(value: object) -> bool:
-    """Tell whether `value` is a whole number; True and False are not, though
-    Python says so."""
+    """Tell whether `value` is a whole number; here, True and False are not."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_size(name: str, size: int) -> int:
-    """Return a size as an int; ValueError unless it is a whole number from 1."""
+    """Return a size as an int; ValueError unless it is whole and from 1."""
     if not is_whole(size):
         raise ValueError(
             f"{name} must be a whole number of at least 1, got {size!r}"
@@ -146,8 +145,23 @@ def check_choice(name: str, choice: str, choices: Sequence[str]) -> None:
         )
 
 
+def check_number(name: str, value: int, count: int) -> int:
+    """Return a whole number from 0 to count - 1 as an int, NumPy's and
+    PyTorch's as well.
+
+    Raises ValueError for any other, 1.0 included: it is no index.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if number not in range(count):
+        raise ValueError(f"{name} is one of 0 to {count - 1}, got {value!r}")
+    return number
+
+
 def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
-    """Return a grid's rows and columns; ValueError for anything but two whole
+    """Return a grid's rows and columns; ValueError unless they are two whole
     numbers from 1."""
     if (
         not isinstance(grid, tuple | list)
@@ -155,7 +169,8 @@ def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
         or not all(is_whole(side) and 1 <= side <= LARGEST for side in grid)
     ):
         raise ValueError(
-            f"a grid is (rows, columns), whole numbers that are at least 1; got {grid!r}"
+            "a grid is (rows, columns), whole numbers that are at least 1; "
+            f"got {grid!r}"
         )
     rows, columns = map(operator.index, grid)
     return rows, columns
@@ -179,8 +194,7 @@ def check_path(path: str | os.PathLike) -> Path:
 
 
 def check_tensor(tensor: Tensor, what: str) -> None:
-    """Raise TypeError unless `tensor` is a tensor; `what` names the tensors, in
-    the plural."""
+    """Raise TypeError unless `tensor` is one; `what` is its name, in plural."""
     if not isinstance(tensor, Tensor):
         advice = (
             "; torch.from_numpy makes one"
@@ -188,13 +202,14 @@ def check_tensor(tensor: Tensor, what: str) -> None:
             else ""
         )
         raise TypeError(
-            f"{what} come as a torch.Tensor, got a {type(tensor).__name__}{advice}"
+            f"{what} come as a torch.Tensor, got a "
+            f"{type(tensor).__name__}{advice}"
         )
 
 
 def check_batch(images: Tensor) -> None:
-    """Raise TypeError unless `images` is a tensor, ValueError unless it is (b,
-    c, H, W)."""
+    """Raise TypeError unless `images` is a tensor, ValueError unless it has
+    the axes (b, c, H, W)."""
     check_tensor(images, "images")
     if images.ndim != 4:
         raise ValueError(
@@ -229,8 +244,8 @@ def check_images(
         )
     if images.device != weight.device:
         raise ValueError(
-            f"the images are on {images.device} and the model on {weight.device}; "
-            f"images.to({str(weight.device)!r}) moves them"
+            f"the images are on {images.device} and the model on "
+            f"{weight.device}; images.to({str(weight.device)!r}) moves them"
         )
     if images.dtype != weight.dtype and not (
         images.is_floating_point() and autocasts(images)
