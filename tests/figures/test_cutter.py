@@ -92,7 +92,7 @@ def test_the_middle_patch_is_the_first(photo, own):
     [
         ({"patch": 49}, "patch is one of 0 to 48, got 49"),
         ({"way": "reshape"}, "way is one of rearrange, view, got 'reshape'"),
-        ({"patch_size": [9, 9]}, "patches of 9 x 9 pixels do not tile a picture of 56 x 56"),
+        ({"patch_size": [9, 9]}, "patches of 9 x 9 pixels do not tile an image of 56 x 56"),
         ({"patch_size": [28, 28]}, "make 4 of 2352"),
         (
             {"patch_size": [2, 2]},
@@ -117,7 +117,7 @@ def test_what_is_no_picture_is_refused(photo, own):
     with pytest.raises(ValueError, match=r"a picture is uint8 of shape \(1 or 3, H, W\)"):
         PatchCutter(photo / 255)
     figure = PatchCutter(photo)
-    with pytest.raises(ValueError, match="do not tile a picture of 12 x 20"):
+    with pytest.raises(ValueError, match="do not tile an image of 12 x 20"):
         figure.picture = pack_picture(own)
     assert figure.picture == pack_picture(photo)
 

@@ -83,7 +83,7 @@ def test_the_formulas_are_what_pytorch_counts():
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"patch_size": 5}, "patches of 5 x 5 pixels do not tile a picture of 224 x 224"),
+        ({"patch_size": 5}, "patches of 5 x 5 pixels do not tile an image of 224 x 224"),
         ({"patch_size": 0}, "patch_size is a whole number of pixels from 1 to 1024, got 0"),
         ({"image_size": 2048}, "image_size is a whole number of pixels from 1 to 1024, got 2048"),
         ({"image_size": 225}, "patches of 8 x 8 pixels do not tile"),

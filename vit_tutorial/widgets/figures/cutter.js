@@ -1,313 +1,313 @@
-// What does the model receive? One row of numbers, the place in the picture of each, and the patch
-// that the model takes them for.
+// What does the model receive? One row of numbers, the place in the image of
+// each, and the patch that the model takes them for.
 
-import { Card } from "../page/card.js";
+import { Figure, live } from "../page/live.js";
 import { PatchGrid } from "../page/patch_grid.js";
-import { element, picture, svg } from "../page/elements.js";
+import { Surprises } from "../page/surprises.js";
+import { column, element, label, picture, svg } from "../page/elements.js";
+import { whereIs } from "../page/words.js";
 import { within } from "../page/checks.js";
 import { fromBase64 } from "../engine/dequantise.js";
+import { Cut, outline } from "./cut.js";
 
-const STATE = ["patch", "way"];
 const WAYS = { rearrange: "rearrange", view: "a bare view" };
-const COLOURS = ["red", "green", "blue"];
+const CELL = 26; // pixels to a side of what is pointed at
 
-function render({ model, el }) {
-  const card = new Card(el, "What does the model receive?");
-  const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
-  let pixels, channels, height, width, p1, p2, rows, columns, length, parts;
-  let hovered = null; // the patch under the pointer, for a look
-  let number = 0; // of the row's numbers, the one that is marked
-  let pointed = null; // and the one under the pointer
-  let surprises = null;
-  let surprised = 0;
+class PatchCutter extends Figure {
+  static question = "What does the model receive?";
+  static state = ["patch", "way"];
+  static inputs = ["picture", "patch_size"];
 
-  const change = (changes) => {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  };
-  const whereIs = (patch) =>
-    `patch ${patch + 1}, row ${Math.floor(patch / columns) + 1}, column ${(patch % columns) + 1}`;
-  const colour = (c) => (channels === 1 ? "grey" : COLOURS[c]);
+  build() {
+    const { shape, pixels } = this.get("picture");
+    const bytes = fromBase64(pixels);
+    this.cuts = Object.keys(WAYS).map(
+      (way) => new Cut(shape, bytes, this.get("patch_size"), way),
+    );
+    this.number = 0; // of the row's numbers, the one that is marked
+    this.hovered = null; // the patch under the pointer, for a look
+    this.pointed = null; // the number under the pointer
+    this.surprises = null;
 
-  // Number j of a patch as the model reads it: (p1 p2 c).
-  const meant = (j) => ({
-    row: Math.floor(j / (p2 * channels)),
-    column: Math.floor(j / channels) % p2,
-    channel: j % channels,
-  });
-  // Where number j of a row of the table comes from.
-  function source(patch, j) {
-    if (model.get("way") === "rearrange") {
-      const { row, column, channel } = meant(j);
-      return {
-        row: Math.floor(patch / columns) * p1 + row,
-        column: (patch % columns) * p2 + column,
-        channel,
-      };
-    }
-    const place = patch * length + j; // in memory: a channel after the other, row by row
-    return {
-      row: Math.floor(place / width) % height,
-      column: place % width,
-      channel: Math.floor(place / (width * height)),
-    };
+    const [cut] = this.cuts;
+    this.source = this.buildSource(cut, picture(shape, bytes));
+    this.piece = new Piece(cut);
+    this.numbers = this.buildNumbers(cut);
+    this.card.figure.replaceChildren(
+      this.source.el,
+      this.piece.el,
+      this.numbers.el,
+    );
+    this.buildControls();
   }
-  const valueAt = ({ row, column, channel }) => pixels[(channel * height + row) * width + column];
 
-  // What the picture and the patch's size decide, made anew when those change.
-  function build() {
-    const given = model.get("picture");
-    [channels, height, width] = given.shape;
-    pixels = fromBase64(given.pixels);
-    [p1, p2] = model.get("patch_size");
-    [rows, columns] = [height / p1, width / p2];
-    length = p1 * p2 * channels;
-    number = 0;
-    surprises = null;
+  buildSource(cut, image) {
+    return new Source(cut, image, {
+      pick: (patch) => this.change({ patch }),
+      hover: (patch) => {
+        this.hovered = patch;
+        this.card.attempt(() => this.look());
+      },
+    });
+  }
 
-    const cells = new PatchGrid({
+  buildNumbers(cut) {
+    return new Numbers(cut, {
+      pick: (j) => this.mark(j),
+      hover: (j) => {
+        this.pointed = j;
+        this.card.attempt(() => this.point());
+      },
+    });
+  }
+
+  buildControls() {
+    const { card } = this;
+    card.controls.replaceChildren();
+    this.way = card.choice("cut by", Object.values(WAYS), () =>
+      this.change({ way: Object.keys(WAYS)[this.way.selectedIndex] }),
+    );
+    card.button("surprise me", () => this.surprise());
+    this.addResetAndLink();
+  }
+
+  reset() {
+    this.number = 0;
+    super.reset();
+  }
+
+  // How the image is cut now.
+  get cut() {
+    return this.cuts.find(({ way }) => way === this.get("way"));
+  }
+
+  draw() {
+    const { patch, way } = this.state();
+    within("patch", patch, this.cuts[0].patches);
+    if (!Object.hasOwn(WAYS, way)) {
+      const known = Object.keys(WAYS).join(", ");
+      throw new RangeError(`way is one of ${known}, got ${way}`);
+    }
+    this.source.select(patch, way);
+    this.way.selectedIndex = Object.keys(WAYS).indexOf(way);
+    this.look();
+    this.card.say(summary(this.cut, patch));
+    this.tabulate(this.cut, patch);
+  }
+
+  // A row of the table: of the patch under the pointer, else of the one that
+  // was picked.
+  look() {
+    const { cut, patch } = this.shown();
+    this.piece.show(cut, patch);
+    this.numbers.show(cut, patch, this.number);
+    this.point();
+  }
+
+  // One number: its place in the image, and the one that it is taken for.
+  point() {
+    const { cut, patch } = this.shown();
+    const j = this.pointed ?? this.number;
+    const isMarked = patch === this.get("patch"); // by the grid, in one piece
+    this.source.point(cut, patch, j, cut.way === "rearrange" && isMarked);
+    this.piece.point(cut.meant(j));
+    this.numbers.tell(cut, patch, j);
+  }
+
+  shown() {
+    return { cut: this.cut, patch: this.hovered ?? this.get("patch") };
+  }
+
+  mark(j) {
+    this.number = j;
+    this.card.attempt(() => this.look());
+  }
+
+  tabulate(cut, patch) {
+    const line = (from, j) => {
+      const to = cut.meant(j);
+      const meant = [to.row, to.column, cut.colour(to.channel)];
+      const source = [from.row + 1, from.column + 1, cut.colour(from.channel)];
+      return [j + 1, ...meant, cut.valueAt(from), ...source];
+    };
+    this.card.tabulate(
+      `Row ${patch + 1} of the table, cut by ${cut.way}`,
+      ["number", "p1", "p2", "c", "value", "from row", "from column", "of"],
+      () => cut.sources(patch).map(line),
+    );
+  }
+
+  // The patches whose numbers differ most from each other.
+  surprise() {
+    const [right] = this.cuts;
+    this.surprises ??= new Surprises(
+      Array.from({ length: right.patches }, (_, patch) => patch),
+      (patch) => spread(right.values(patch)),
+    );
+    const shown = this.get("patch");
+    this.change({ patch: this.surprises.next((patch) => patch === shown) });
+  }
+}
+
+// The image under its patches, with the pixels that a row's numbers come from.
+class Source {
+  constructor({ height, width, rows, columns }, image, { pick, hover }) {
+    this.columns = columns;
+    this.patches = new PatchGrid({
       grid: [rows, columns],
       label: "Patches",
-      behind: picture(given.shape, pixels),
-      move: (place) => change({ patch: place }),
-      pick: (place) => change({ patch: place }),
-      hover: (place) => {
-        hovered = place;
-        card.attempt(look);
-      },
+      behind: image,
+      move: pick,
+      pick,
+      hover,
     });
-    cells.el.style.setProperty("--vt-side", `max(14rem, ${26 * Math.max(rows, columns)}px)`);
-    const places = overlay(width, height);
-    cells.el.append(places);
+    const side = `max(14rem, ${CELL * Math.max(rows, columns)}px)`;
+    this.patches.el.style.setProperty("--vt-side", side);
+    this.marks = overlay(width, height);
+    this.patches.el.append(this.marks);
+    this.el = column(
+      label("the picture, and where the numbers come from"),
+      element("div", { class: "vt-scroll" }, this.patches.el),
+    );
+    this.el.classList.add("vt-cut");
+  }
 
-    const vector = new PatchGrid({
+  select(patch, way) {
+    this.patches.show({
+      selected: patch,
+      name: (place) => whereIs(place, this.columns),
+    });
+    this.patches.el.dataset.way = way;
+  }
+
+  point(cut, patch, j, isMarked) {
+    const d = isMarked ? null : outline(cut.sources(patch));
+    const border = d === null ? [] : rimmed("path", { d });
+    this.marks.replaceChildren(
+      ...border,
+      ...ring(cut.source(patch, j), cut.width),
+    );
+  }
+}
+
+// The patch that the model takes a row's numbers for.
+class Piece {
+  constructor({ p1, p2 }) {
+    this.title = label();
+    this.taken = element("div", { class: "vt-taken" });
+    this.taken.style.aspectRatio = `${p2} / ${p1}`;
+    this.el = column(this.title, this.taken);
+  }
+
+  show(cut, patch) {
+    const { p1, p2, channels } = cut;
+    this.width = p2;
+    this.title.textContent = `row ${patch + 1}, as the model takes it: ${p1} × ${p2} pixels`;
+    const bytes = new Uint8Array(cut.length); // (c, p1, p2)
+    cut.values(patch).forEach((value, j) => {
+      const { row, column, channel } = cut.meant(j);
+      bytes[(channel * p1 + row) * p2 + column] = value;
+    });
+    this.marks = overlay(p2, p1);
+    this.taken.replaceChildren(picture([channels, p1, p2], bytes), this.marks);
+  }
+
+  point(place) {
+    this.marks.replaceChildren(...ring(place, this.width));
+  }
+}
+
+// A row's numbers in their order, a line for each of its p1 rows of pixels.
+class Numbers {
+  constructor({ p1, p2, channels }, { pick, hover }) {
+    this.grid = new PatchGrid({
       grid: [p1, p2 * channels],
       label: "The numbers in their order",
-      move: (place) => {
-        number = place;
-        card.attempt(look);
-      },
-      pick: (place) => {
-        number = place;
-        card.attempt(look);
-      },
-      hover: (place) => {
-        pointed = place;
-        card.attempt(point);
-      },
+      move: pick,
+      pick,
+      hover,
     });
-    vector.el.style.setProperty("--vt-side", `${26 * p2 * channels}px`);
-    const taken = element("div", { class: "vt-taken" });
-    taken.style.aspectRatio = `${p2} / ${p1}`;
-    const titles = { piece: label(), row: label(), number: label("vt-number") };
-    const before = element("div", { class: "vt-vector-rows", "aria-hidden": "true" });
-    before.append(...count(p1, (row) => element("span", {}, `p1 = ${row}`)));
-    const above = (tag, n, each, name) => {
-      const line = element("div", { class: "vt-vector-columns", "aria-hidden": "true" });
-      line.append(element("span", {}, tag), ...count(n, (i) => element("span", {}, name(i))));
-      line.style.gridTemplateColumns = `3.4rem repeat(${n}, ${26 * each}px)`;
-      return line;
-    };
-    card.figure.replaceChildren(
+    this.grid.el.style.setProperty("--vt-side", `${CELL * p2 * channels}px`);
+    this.title = label();
+    this.told = label("", "vt-number");
+    this.el = column(
+      this.title,
       element(
         "div",
-        { class: "vt-column vt-cut" },
-        element("p", { class: "vt-label" }, "the picture, and where the numbers come from"),
-        element("div", { class: "vt-scroll" }, cells.el),
+        { class: "vt-scroll" },
+        ...headings(p2, channels),
+        element("div", { class: "vt-vector" }, lines(p1), this.grid.el),
       ),
-      element("div", { class: "vt-column" }, titles.piece, taken),
-      element(
-        "div",
-        { class: "vt-column vt-vector-column" },
-        titles.row,
-        element(
-          "div",
-          { class: "vt-scroll" },
-          above("p2 =", p2, channels, String),
-          ...(channels === 3
-            ? [above("c =", p2 * channels, 1, (i) => COLOURS[i % 3][0].toUpperCase())]
-            : []),
-          element("div", { class: "vt-vector" }, before, vector.el),
-        ),
-        titles.number,
-      ),
+      this.told,
     );
-
-    card.controls.replaceChildren();
-    const way = card.choice("cut by", Object.values(WAYS), () =>
-      change({ way: Object.keys(WAYS)[way.selectedIndex] }),
-    );
-    card.button("surprise me", surprise);
-    card.button("reset", () => {
-      number = 0;
-      change(start);
-      look();
-    });
-    card.link(model, STATE);
-    parts = { cells, places, vector, taken, titles, way };
+    this.el.classList.add("vt-vector-column");
   }
 
-  function draw() {
-    const patch = within("patch", model.get("patch"), rows * columns);
-    const way = model.get("way");
-    if (!Object.hasOwn(WAYS, way)) {
-      throw new RangeError(`way is one of ${Object.keys(WAYS).join(", ")}, got ${way}`);
-    }
-    parts.cells.show({ selected: patch, name: whereIs });
-    parts.way.selectedIndex = Object.keys(WAYS).indexOf(way);
-    look();
-
-    const from = count(length, (j) => source(patch, j));
-    const own = from.filter(
-      ({ row, column }) =>
-        Math.floor(row / p1) * columns + Math.floor(column / p2) === patch,
-    ).length;
-    const kinds = [...new Set(from.map(({ channel }) => colour(channel)))];
-    const only = channels === 1 ? "" : kinds[1] ? `, ${kinds.join(" and ")}` : `, ${kinds[0]} alone`;
-    const lines = new Set(from.map(({ row }) => row)).size;
-    card.say(
+  show(cut, patch, selected) {
+    const { patches, length, channels, way } = cut;
+    const pattern =
       way === "rearrange"
-        ? `Row ${patch + 1}: all ${own} numbers are those of patch ${patch + 1}, pixel by pixel.`
-        : `Row ${patch + 1}: ${own} of its ${length} numbers are those of patch ${patch + 1}. ` +
-            `They come from ${lines} row${lines === 1 ? "" : "s"} of pixels${only}. ` +
-            `The shape is right: (${rows * columns}, ${length}).`,
+        ? "c (h p1) (w p2) -> (h w) (p1 p2 c)"
+        : `view(${patches}, ${length})`;
+    this.title.replaceChildren(
+      `row ${patch + 1} of ${patches}: ${length} numbers, cut by `,
+      element("code", {}, pattern),
     );
-    card.tabulate(
-      `Row ${patch + 1} of the table, cut by ${way}`,
-      ["number", "p1", "p2", "c", "value", "from row", "from column", "of"],
-      () =>
-        from.map((place, j) => {
-          const { row, column, channel } = meant(j);
-          return [
-            j + 1,
-            row,
-            column,
-            colour(channel),
-            valueAt(place),
-            place.row + 1,
-            place.column + 1,
-            colour(place.channel),
-          ];
-        }),
-    );
-  }
-
-  // A row of the table: of the patch under the pointer, else of the one that was picked.
-  function look() {
-    const patch = hovered ?? model.get("patch");
-    const from = count(length, (j) => source(patch, j));
-    const values = from.map(valueAt);
-    const { cells, titles, taken, vector } = parts;
-    titles.piece.textContent = `row ${patch + 1}, as the model takes it: ${p1} × ${p2} pixels`;
-    titles.row.replaceChildren(
-      `row ${patch + 1} of ${rows * columns}: ${length} numbers, cut by `,
-      element(
-        "code",
-        {},
-        model.get("way") === "rearrange"
-          ? "c (h p1) (w p2) -> (h w) (p1 p2 c)"
-          : `view(${rows * columns}, ${length})`,
-      ),
-    );
-    const planes = new Uint8Array(length); // (c, p1, p2), to be drawn
-    values.forEach((value, j) => {
-      const { row, column, channel } = meant(j);
-      planes[(channel * p1 + row) * p2 + column] = value;
+    const from = cut.sources(patch);
+    const values = cut.values(patch);
+    this.grid.show({
+      selected,
+      name: (j) => `number ${j + 1}: ${values[j]}, ${cut.nameOf(from[j])}`,
     });
-    taken.replaceChildren(picture([channels, p1, p2], planes), overlay(p2, p1));
-    vector.show({
-      selected: number,
-      name: (j) => `number ${j + 1}: ${values[j]}, ${origin(from[j])}`,
-    });
-    vector.cells.forEach((cell, j) => {
+    this.grid.cells.forEach((cell, j) => {
       cell.textContent = values[j];
       const [ground, ink] = colours(values[j], from[j].channel, channels);
       Object.assign(cell.style, { backgroundColor: ground, color: ink });
     });
-    cells.el.dataset.way = model.get("way");
-    point();
   }
 
-  const origin = ({ row, column, channel }) =>
-    `row ${row + 1}, column ${column + 1}, ${colour(channel)}`;
-
-  // One number: its pixel in the picture, and the one that the model takes it for.
-  function point() {
-    const patch = hovered ?? model.get("patch");
-    const j = pointed ?? number;
-    const [from, to] = [source(patch, j), meant(j)];
-    const { places, taken, titles } = parts;
-    places.replaceChildren(...outline(patch), ...ring(from, width));
-    taken.querySelector("svg").replaceChildren(...ring(to, p2));
-    const isRight = model.get("way") === "rearrange";
-    titles.number.textContent =
-      `Number ${j + 1} is ${valueAt(from)}, at p1 = ${to.row}, p2 = ${to.column}` +
-      (channels === 3 ? `, c = ${colour(to.channel)}` : "") +
-      `. It ${isRight ? "is" : "was"} the picture’s ${origin(from)}.`;
+  tell(cut, patch, j) {
+    const [from, to] = [cut.source(patch, j), cut.meant(j)];
+    const colour = cut.channels === 3 ? `, c = ${cut.colour(to.channel)}` : "";
+    const is = cut.way === "rearrange" ? "is" : "was";
+    this.told.textContent =
+      `Number ${j + 1} is ${cut.valueAt(from)}, at p1 = ${to.row}, ` +
+      `p2 = ${to.column}${colour}. It ${is} the picture’s ${cut.nameOf(from)}.`;
   }
+}
 
-  // Around the pixels that a row's numbers come from: the edges that two of them do not share.
-  function outline(patch) {
-    if (model.get("way") === "rearrange" && patch === model.get("patch")) return []; // marked
-    const pixels = new Set();
-    for (let j = 0; j < length; j++) {
-      const { row, column } = source(patch, j);
-      pixels.add(row * width + column);
-    }
-    const edges = new Map();
-    for (const pixel of pixels) {
-      const [row, column] = [Math.floor(pixel / width), pixel % width];
-      const [up, down] = [row, row + 1].map((y) => `M${column} ${y}h1`);
-      const [left, right] = [column, column + 1].map((x) => `M${x} ${row}v1`);
-      for (const edge of [up, down, left, right]) edges.set(edge, !edges.get(edge));
-    }
-    const d = [...edges].filter(([, isOdd]) => isOdd).map(([edge]) => edge);
-    return ["vt-rim", "vt-outline"].map((name) => svg("path", { class: name, d: d.join("") }));
-  }
-
-  // The patches whose pixels differ most from each other.
-  function surprise() {
-    if (!surprises) {
-      const spread = (patch) => {
-        const values = count(length, (j) => {
-          const { row, column, channel } = meant(j);
-          const [top, left] = [Math.floor(patch / columns) * p1, (patch % columns) * p2];
-          return valueAt({ row: top + row, column: left + column, channel });
-        });
-        const mean = values.reduce((a, b) => a + b, 0) / length;
-        return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-      };
-      surprises = count(rows * columns, (patch) => ({ patch, spread: spread(patch) }));
-      surprises.sort((a, b) => b.spread - a.spread);
-      surprised = 0;
-    }
-    const next = () => surprises[surprised++ % surprises.length].patch;
-    const first = next();
-    change({ patch: first === model.get("patch") ? next() : first });
-  }
-
-  const redraw = () => card.attempt(draw);
-  const rebuild = () => card.attempt(() => (build(), draw()));
-  build();
-  draw();
-  for (const name of STATE) model.on(`change:${name}`, redraw);
-  for (const name of ["picture", "patch_size"]) model.on(`change:${name}`, rebuild);
-  return () => {
-    for (const name of STATE) model.off(`change:${name}`, redraw);
-    for (const name of ["picture", "patch_size"]) model.off(`change:${name}`, rebuild);
-    el.replaceChildren();
+// Which p2 and which colour the columns of numbers are for.
+function headings(p2, channels) {
+  const heading = (name, each, texts) => {
+    const cells = [name, ...texts].map((text) => element("span", {}, text));
+    const line = element(
+      "div",
+      { class: "vt-vector-columns", "aria-hidden": "true" },
+      ...cells,
+    );
+    const widths = `3.4rem repeat(${texts.length}, ${CELL * each}px)`;
+    line.style.gridTemplateColumns = widths;
+    return line;
   };
+  const pixels = heading("p2 =", channels, count(p2, String));
+  if (channels === 1) return [pixels];
+  return [pixels, heading("c =", 1, count(p2, () => ["R", "G", "B"]).flat())];
+}
+
+// Which p1 the lines of numbers are for.
+function lines(p1) {
+  return element(
+    "div",
+    { class: "vt-vector-rows", "aria-hidden": "true" },
+    ...count(p1, (row) => element("span", {}, `p1 = ${row}`)),
+  );
 }
 
 function count(n, make) {
   return Array.from({ length: n }, (_, i) => make(i));
 }
 
-function label(...names) {
-  return element("p", { class: ["vt-label", ...names].join(" ") });
-}
-
-// A layer over a picture, in units of its pixels.
+// A layer over an image, in units of its pixels.
 function overlay(width, height) {
   return svg("svg", {
     class: "vt-overlay",
@@ -317,21 +317,57 @@ function overlay(width, height) {
   });
 }
 
-// A pixel, marked so that it is found: by a ring around it, where there are many.
+// A pixel, marked so that it is found: by a ring around it, where there are
+// many.
 function ring({ row, column }, width) {
+  return width > 20
+    ? rimmed("circle", { cx: column + 0.5, cy: row + 0.5, r: 1.6 })
+    : rimmed("rect", { x: column, y: row, width: 1, height: 1 });
+}
+
+// A shape, drawn twice: a dark rim, and the outline on it.
+function rimmed(tag, shape) {
   return ["vt-rim", "vt-outline"].map((name) =>
-    width > 20
-      ? svg("circle", { class: name, cx: column + 0.5, cy: row + 0.5, r: 1.6 })
-      : svg("rect", { class: name, x: column, y: row, width: 1, height: 1 }),
+    svg(tag, { class: name, ...shape }),
   );
 }
 
-// A number's colour, in the channel that it is taken from, and one that can be read on it.
+// A number's colour, in the channel that it is taken from, and a colour that
+// can be read on it.
 function colours(value, channel, channels) {
-  const rgb = [0, 1, 2].map((c) => (channels === 1 || c === channel ? value : 0));
+  const rgb = [0, 1, 2].map((c) =>
+    channels === 1 || c === channel ? value : 0,
+  );
   const light = rgb.map((level) => (level / 255) ** 2.2);
   const luminance = 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2];
   return [`rgb(${rgb.join(" ")})`, luminance > 0.18 ? "#000" : "#fff"];
 }
 
-export default { render, state: STATE };
+// What can be said of one row.
+function summary(cut, patch) {
+  const { length } = cut;
+  const from = cut.sources(patch);
+  const own = from.filter((place) => cut.patchAt(place) === patch).length;
+  const row = `Row ${patch + 1}`;
+  const owner = `those of patch ${patch + 1}`;
+  if (cut.way === "rearrange") {
+    return `${row}: all ${own} numbers are ${owner}, pixel by pixel.`;
+  }
+  const lines = new Set(from.map((place) => place.row)).size;
+  const kinds = [...new Set(from.map(({ channel }) => cut.colour(channel)))];
+  const colours = kinds.length > 1 ? kinds.join(" and ") : `${kinds[0]} alone`;
+  return (
+    `${row}: ${own} of its ${length} numbers are ${owner}. They come from ` +
+    `${lines} row${lines === 1 ? "" : "s"} of pixels` +
+    `${cut.channels === 1 ? "" : `, ${colours}`}. ` +
+    `The shape is right: (${cut.patches}, ${length}).`
+  );
+}
+
+// How far numbers spread, as the sum of their squared distances from the mean.
+function spread(values) {
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+}
+
+export default live(PatchCutter);

@@ -5,7 +5,9 @@ export class Surprises {
   #next = 0;
 
   constructor(cases, strength) {
-    this.#cases = [...cases].sort((a, b) => strength(b) - strength(a));
+    const measured = Array.from(cases, (each) => [strength(each), each]);
+    measured.sort(([a], [b]) => b - a);
+    this.#cases = measured.map(([, each]) => each);
   }
 
   // The next case; one that is shown already surprises nobody.
