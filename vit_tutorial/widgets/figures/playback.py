@@ -9,6 +9,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from vit_tutorial.checks import check_number
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.plots import BLUE, INK
 from vit_tutorial.widgets.base import Figure
@@ -18,13 +19,13 @@ from vit_tutorial.widgets.still import drawing, panel, signed_pixels
 class Playback(Figure):
     """When does it learn what?
 
-    A run from its log: accuracy on held-out and on training pictures, accuracy
+    A run from its log: accuracy on held-out and on training images, accuracy
     by class, and how alike the position embeddings have become, after every
-    epoch. Epoch 0 is before training: of it the log says nothing, the record of
-    the positions does.
+    epoch. Epoch 0 is before training: the log has no accuracy for it, the
+    record of the positions begins there.
 
     Args:
-        log: the records of a run, as `experiments.read_log` gives them.
+        log: the records of a run, as `records.read_log` returns them.
         progress: a record for epoch 0 and for every epoch of the log, with the
             cosine of every two position embeddings in hundredths, as
             `experiments.record_progress` writes them.
@@ -53,56 +54,34 @@ class Playback(Figure):
         position: int | None = None,
     ):
         run = pack_run(log, progress, class_names)
-        rows, columns = run["grid"]
-        super().__init__(
-            run=run,
-            epoch=len(run["held_out"]) if epoch is None else epoch,
-            position=rows // 2 * columns + columns // 2
-            if position is None
-            else position,
-        )
+        if epoch is None:
+            epoch = len(run["held_out"])
+        if position is None:
+            rows, columns = run["grid"]
+            position = rows // 2 * columns + columns // 2
+        super().__init__(run=run, epoch=epoch, position=position)
 
     @traitlets.validate("epoch", "position")
     def _fits(self, proposal):
-        name, value = proposal["trait"].name, proposal["value"]
-        last = {
-            "epoch": len(self.run["held_out"]),
-            "position": math.prod(self.run["grid"]) - 1,
+        counts = {
+            "epoch": len(self.run["held_out"]) + 1,
+            "position": math.prod(self.run["grid"]),
         }
-        if value not in range(last[name] + 1):
-            raise ValueError(
-                f"{name} is one of 0 to {last[name]}, got {value!r}"
-            )
-        return value
+        name = proposal["trait"].name
+        return check_number(name, proposal["value"], counts[name])
 
     def still(self) -> tuple[str, str]:
-        run, alike = self.run, unpack_similarity(self.run)
-        rows, columns = grid = run["grid"]
-        structure = [row_and_column(each, columns) for each in alike]
-        last = len(run["held_out"])
-        known = list(enumerate(run["held_out"], start=1))
+        held_out, grid = self.run["held_out"], self.run["grid"]
+        alike = unpack_similarity(self.run)
+        structure = [row_and_column(each, grid[1]) for each in alike]
+        shown = alike[self.epoch, self.position].view(*grid) / 100
         svg = drawing(
             420,
             226,
-            curve(
-                known, last, 1, 22, "accuracy, held-out pictures", "100 %", BLUE
-            ),
-            curve(
-                list(enumerate(structure)),
-                last,
-                ceiling(structure),
-                130,
-                "row and column: more alike by",
-                f"{ceiling(structure):.1f}",
-                INK,
-            ),
-            f'<path d="M{x_of(self.epoch, last):.1f} 22v182" stroke="{INK}"/>',
-            f'<text x="0" y="222" font-family="sans-serif" font-size="12" fill="{INK}">'
-            f"epoch 0 to {last}</text>",
+            *curves(held_out, structure),
+            epoch_mark(self.epoch, len(held_out)),
             panel(
-                signed_pixels(
-                    alike[self.epoch, self.position].view(rows, columns) / 100
-                ),
+                signed_pixels(shown),
                 236,
                 184,
                 f"position {self.position + 1}, epoch {self.epoch}",
@@ -110,28 +89,30 @@ class Playback(Figure):
                 selected=self.position,
             ),
         )
-        accuracy = f"{run['held_out'][-1]:.1%} of the held-out pictures are right at the end"
+        return svg, self.words(held_out, structure)
+
+    def words(self, held_out: list[float], structure: list[float]) -> str:
+        last = len(held_out)
+        at_the_end = "of the held-out pictures are right at the end"
+        accuracy = f"{held_out[-1]:.1%} {at_the_end}"
         if 0 < self.epoch < last:
-            accuracy = (
-                f"{run['held_out'][self.epoch - 1]:.1%} are right here, "
-                + accuracy
-            )
+            here = held_out[self.epoch - 1]
+            accuracy = f"{here:.1%} are right here, {accuracy}"
         words = (
-            f"A training run of {last} epochs, at epoch {self.epoch}: {accuracy}. Positions in the "
-            f"same row or column are more alike than others by {structure[self.epoch]:+.2f}, and "
-            f"by {structure[0]:+.2f} before training."
+            f"A training run of {last} epochs, at epoch {self.epoch}: "
+            f"{accuracy}. Positions in the same row or column are more alike "
+            f"than others by {structure[self.epoch]:+.2f}, and by "
+            f"{structure[0]:+.2f} before training."
         )
-        return svg, words.replace("-0.", "−0.")
+        return words.replace("-0.", "−0.")
 
 
 def pack_run(
     log: Sequence[Mapping], progress: Sequence[Mapping], names: Sequence[str]
 ) -> dict:
-    """Put what the figure shows of a run into a trait; the similarities as
-    signed bytes.
+    """Put what the figure shows of a run into a trait.
 
-    Of each matrix, which is symmetric with ones on its diagonal, what is above
-    the diagonal.
+    Raises ValueError for records that do not fit each other.
     """
     epochs = [record for record in log if record["event"] == "epoch"]
     if (
@@ -144,19 +125,34 @@ def pack_run(
         )
     model = log[0]["recipe"]["model"]
     grid = patch_grid(model["image_size"], model["patch_size"])
-    n = math.prod(grid)
-    if [record["epoch"] for record in progress] != list(range(len(epochs) + 1)):
+    numbers = [record["epoch"] for record in progress]
+    if numbers != list(range(len(epochs) + 1)):
         raise ValueError(
-            f"a run of {len(epochs)} epochs needs a record of the positions for each of 0 to "
-            f"{len(epochs)}, got {[record['epoch'] for record in progress]}"
+            f"a run of {len(epochs)} epochs needs a record of the positions "
+            f"for each of 0 to {len(epochs)}, got {numbers}"
         )
-    if {len(record["validation_by_class"]) for record in epochs} != {
-        len(names)
-    }:
+    counts = {len(record["validation_by_class"]) for record in epochs}
+    if counts != {len(names)}:
         raise ValueError(
-            f"expected a name for each of {len(epochs[0]['validation_by_class'])} classes, got "
-            f"{len(names)}"
+            "expected a name for each of "
+            f"{len(epochs[0]['validation_by_class'])} classes, got {len(names)}"
         )
+    return {
+        "class_names": list(names),
+        "grid": list(grid),
+        "training": [record["train_accuracy"] for record in epochs],
+        "held_out": [record["validation_accuracy"] for record in epochs],
+        "by_class": [record["validation_by_class"] for record in epochs],
+        "similarity": pack_similarity(progress, math.prod(grid)),
+    }
+
+
+def pack_similarity(progress: Sequence[Mapping], n: int) -> str:
+    """Write the similarities of n positions as signed bytes, in hundredths.
+
+    Each matrix is symmetric with ones on its diagonal, so what is above the
+    diagonal is enough.
+    """
     try:
         alike = torch.tensor([record["similarity"] for record in progress])
     except (RuntimeError, TypeError, ValueError):
@@ -170,16 +166,8 @@ def pack_run(
             f"a similarity is {n} times {n} whole numbers from -100 to 100"
         )
     row, column = torch.triu_indices(n, n, offset=1)
-    return {
-        "class_names": list(names),
-        "grid": list(grid),
-        "training": [record["train_accuracy"] for record in epochs],
-        "held_out": [record["validation_accuracy"] for record in epochs],
-        "by_class": [record["validation_by_class"] for record in epochs],
-        "similarity": b64encode(
-            alike[:, row, column].to(torch.int8).numpy().tobytes()
-        ).decode(),
-    }
+    above = alike[:, row, column].to(torch.int8)
+    return b64encode(above.numpy().tobytes()).decode()
 
 
 def unpack_similarity(run: Mapping) -> Tensor:
@@ -196,39 +184,66 @@ def unpack_similarity(run: Mapping) -> Tensor:
 
 
 def row_and_column(alike: Tensor, columns: int) -> float:
-    """Say how much more alike positions of one row or column are than others:
-    cosines, means."""
+    """Return how much more alike two positions of one row or column are than
+    two others: the difference of the mean cosines, from (n, n) hundredths."""
     place = torch.arange(len(alike))
     row, column = place // columns, place % columns
-    crossing = (row[:, None] == row) ^ (
-        column[:, None] == column
-    )  # both: the place itself
-    neither = (row[:, None] != row) & (column[:, None] != column)
-    return (alike[crossing].mean() - alike[neither].mean()).item() / 100
+    same_row = row[:, None] == row
+    same_column = column[:, None] == column
+    together = same_row ^ same_column  # both: the position itself
+    apart = ~same_row & ~same_column
+    return (alike[together].mean() - alike[apart].mean()).item() / 100
 
 
-def ceiling(values: Sequence[float]) -> float:
-    """The next tenth above all of them."""
-    return max(math.ceil(10 * max(values)), 1) / 10
-
-
-def x_of(epoch: int, last: int) -> float:
-    return 2 + 200 * epoch / last
+def curves(held_out: list[float], structure: list[float]) -> tuple[str, str]:
+    """Draw accuracy and how much more alike rows and columns are, by epoch."""
+    last = len(held_out)
+    known = list(enumerate(held_out, start=1))
+    accuracy = curve(
+        known, last, 1, 22, "accuracy, held-out pictures", "100 %", BLUE
+    )
+    top = max(math.ceil(10 * max(structure)), 1) / 10
+    more_alike = curve(
+        list(enumerate(structure)),
+        last,
+        top,
+        130,
+        "row and column: more alike by",
+        f"{top:.1f}",
+        INK,
+    )
+    return accuracy, more_alike
 
 
 def curve(
     points, last: int, top: float, y: int, title: str, highest: str, colour: str
 ) -> str:
-    """Draw a curve over the epochs, 70 pixels high from `top` to 0, under its
+    """Draw a curve over the epochs, 70 pixels high from 0 to `top`, under its
     title."""
     places = [
-        f"{x_of(epoch, last):.1f} {y + 74 - 70 * np.clip(value / top, 0, 1):.1f}"
+        f"{x_of(epoch, last):.1f} "
+        f"{y + 74 - 70 * np.clip(value / top, 0, 1):.1f}"
         for epoch, value in points
     ]
-    small = f'font-family="sans-serif" font-size="12" fill="{INK}"'
+    text = f'font-family="sans-serif" font-size="{{}}" fill="{INK}"'
     return (
-        f'<text x="0" y="{y - 8}" {small}>{title}</text>'
-        f'<text x="2" y="{y + 14}" font-family="sans-serif" font-size="9" fill="{INK}">{highest}'
-        f'</text><path d="M2 {y + 4}h200M2 {y + 74}h200" stroke="{INK}" stroke-width="0.5"/>'
-        f'<path d="M{"L".join(places)}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        f'<text x="0" y="{y - 8}" {text.format(12)}>{title}</text>'
+        f'<text x="2" y="{y + 14}" {text.format(9)}>{highest}</text>'
+        f'<path d="M2 {y + 4}h200M2 {y + 74}h200" stroke="{INK}" '
+        f'stroke-width="0.5"/>'
+        f'<path d="M{"L".join(places)}" fill="none" stroke="{colour}" '
+        f'stroke-width="2"/>'
     )
+
+
+def epoch_mark(epoch: int, last: int) -> str:
+    """Draw a line through both curves at an epoch, and name the axis."""
+    return (
+        f'<path d="M{x_of(epoch, last):.1f} 22v182" stroke="{INK}"/>'
+        f'<text x="0" y="222" font-family="sans-serif" font-size="12" '
+        f'fill="{INK}">epoch 0 to {last}</text>'
+    )
+
+
+def x_of(epoch: int, last: int) -> float:
+    return 2 + 200 * epoch / last

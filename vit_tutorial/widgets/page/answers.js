@@ -3,8 +3,9 @@
 import { element, svg } from "./elements.js";
 import { percent } from "./words.js";
 
-// What a model answers: a bar for each class, the highest marked. `before`, where it is given, is
-// what it answered at first, a thin line on each bar.
+// What a model answers: a bar for each class, the highest marked. A share that
+// was not measured (null) has none. `before`, where it is given, is what it
+// answered at first, a thin line on each bar.
 export function answers(names, shares, before = null) {
   const highest = shares.indexOf(Math.max(...shares));
   const line = (name, i) =>
@@ -13,9 +14,13 @@ export function answers(names, shares, before = null) {
       { class: i === highest ? "vt-answer vt-answer-first" : "vt-answer" },
       element("span", { class: "vt-answer-name" }, name),
       bar(shares[i], before?.[i]),
-      element("span", { class: "vt-answer-share" }, percent(shares[i])),
+      element("span", { class: "vt-answer-share" }, written(shares[i])),
     );
   return element("ul", { class: "vt-answers" }, ...names.map(line));
+}
+
+function written(share) {
+  return share === null ? "–" : percent(share);
 }
 
 function bar(share, before) {
