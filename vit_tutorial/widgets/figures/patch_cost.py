@@ -1,5 +1,5 @@
-"""What a patch size costs, in tokens, scores, operations and bytes (chapter
-1)."""
+"""What a patch size costs, in tokens, scores, operations and bytes
+(chapter 1)."""
 
 import math
 from numbers import Integral
@@ -14,29 +14,36 @@ from vit_tutorial.widgets.pictures import as_image, pack_picture, unpack_picture
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 
 DIM, HEADS = 768, 12  # of B/16
-REFERENCE = 196  # tokens: patches of 16 pixels in a picture of 224
-LARGEST_IMAGE = (
-    1024  # pixels: beyond it a double no longer holds every count exactly
-)
-LARGEST_PACKED = 64  # pixels of the picture that travels
+REFERENCE = 196  # tokens: patches of 16 pixels in an image of 224
+LARGEST_IMAGE = 1024  # pixels: beyond, a double does not hold every count
+LARGEST_PACKED = 64  # pixels of the image that travels
+FINEST_GRID = 64  # patches to a side; finer lines would hide the image
+
+BARS = [  # a key of `layer_cost`, what the figure calls it, its colour
+    ("tokens", "tokens", INK),
+    ("each", "operations for every token", INK),
+    ("scores", "scores of one head", BLUE),
+    ("pairs", "operations for every pair", BLUE),
+    ("bytes", f"bytes of the scores, {HEADS} heads", BLUE),
+]
 
 
 class PatchCost(Figure):
     """What does a finer patch cost?
 
-    A picture under the grid of its patches, and the cost of one layer of B/16
-    (D = 768, 12 heads, MLP of 3,072) against that of patches of 16 pixels in a
-    picture of 224. See `layer_cost`.
+    An image under the grid of its patches, and the cost of one layer of B/16
+    (D = 768, 12 heads, MLP of 3,072) beside that of patches of 16 pixels in an
+    image of 224. See `layer_cost`.
 
     Args:
         image: uint8 (c, S, S), any square; of a large one every k-th pixel is
-            kept, at most 64 to a side, since it is there to be looked at alone.
-        image_size: pixels to a side that the picture is taken to have, at most
+            kept, at most 64 to a side, since it is only looked at.
+        image_size: pixels to a side that the image is taken to have, at most
             1,024.
         patch_size: pixels to a side, a divisor of `image_size`; 1 makes every
             pixel a token.
 
-    Raises ValueError for a picture that is not square and for sizes that do not
+    Raises ValueError for an image that is not square and for sizes that do not
     fit.
     """
 
@@ -49,9 +56,11 @@ class PatchCost(Figure):
     def __init__(
         self, image: Tensor, *, image_size: int = 224, patch_size: int = 8
     ):
-        check_sizes(image_size, patch_size)
+        check_sizes(image_size=image_size, patch_size=patch_size)
         super().__init__(
-            picture=small(image), image_size=image_size, patch_size=patch_size
+            picture=pack_small(image),
+            image_size=image_size,
+            patch_size=patch_size,
         )
 
     @traitlets.validate("image_size", "patch_size")
@@ -60,10 +69,6 @@ class PatchCost(Figure):
         check_sizes(**sizes | {proposal["trait"].name: proposal["value"]})
         return proposal["value"]
 
-    @traitlets.validate("picture")
-    def _is_a_picture(self, proposal):
-        return self.checked(proposal)
-
     @property
     def tokens(self) -> int:
         """The number of patches; no class token is counted."""
@@ -71,30 +76,25 @@ class PatchCost(Figure):
 
     def still(self) -> tuple[str, str]:
         now, reference = layer_cost(self.tokens), layer_cost(REFERENCE)
+        ratios = {key: now[key] / reference[key] for key in now}
         side = self.image_size // self.patch_size
+        grid = (side, side) if side <= FINEST_GRID else None
+        pixels = picture_pixels(unpack_picture(self.picture))
         title = f"patches of {self.patch_size} × {self.patch_size}"
-        picture = picture_pixels(unpack_picture(self.picture))
-        grid = (
-            (side, side) if side <= 64 else None
-        )  # finer lines would hide the picture
-        rows = [
-            bar(i, name, now[key] / reference[key], colour)
-            for i, (key, name, colour) in enumerate(
-                [
-                    ("tokens", "tokens", INK),
-                    ("each", "operations for every token", INK),
-                    ("scores", "scores of one head", BLUE),
-                    ("pairs", "operations for every pair", BLUE),
-                    ("bytes", "bytes of the scores, 12 heads", BLUE),
-                ]
-            )
-        ]
-        svg = drawing(500, 226, panel(picture, 0, 200, title, grid=grid), *rows)
+        svg = drawing(
+            500,
+            226,
+            panel(pixels, 0, 200, title, grid=grid),
+            *(
+                bar(row, name, ratios[key], colour)
+                for row, (key, name, colour) in enumerate(BARS)
+            ),
+        )
         words = (
-            f"A picture of {self.image_size} × {self.image_size} pixels in patches of "
-            f"{self.patch_size} × {self.patch_size}: {now['tokens']:,} tokens, "
-            f"{times(now['tokens'] / REFERENCE)} times those of 16-pixel patches at 224, and "
-            f"{times(now['scores'] / reference['scores'])} times the attention scores."
+            f"A picture of {self.image_size} × {self.image_size} pixels in "
+            f"{title}: {now['tokens']:,} tokens, {times(ratios['tokens'])} "
+            f"times those of 16-pixel patches at 224, and "
+            f"{times(ratios['scores'])} times the attention scores."
         )
         return svg, words
 
@@ -119,50 +119,51 @@ def layer_cost(tokens: int) -> dict[str, int]:
 
 
 def bar(row: int, name: str, ratio: float, colour: str) -> str:
-    """Draw one cost against the reference's: a bar from the line of 1, a decade
-    is 20 pixels."""
+    """Draw one cost as a bar from the reference's, 20 pixels a power of ten."""
     middle, y = 350, 34 + 40 * row
     length = max(-120.0, min(120.0, 20 * math.log10(ratio)))
-    text = f'font-family="sans-serif" font-size="12" fill="{INK}"'
+    left = min(middle, middle + length)
     return (
-        f'<text x="220" y="{y}" {text}>{name}: × {times(ratio)}</text>'
-        f'<rect x="{min(middle, middle + length):.1f}" y="{y + 5}" width="{abs(length):.1f}" '
+        f'<text x="220" y="{y}" font-family="sans-serif" font-size="12" '
+        f'fill="{INK}">{name}: × {times(ratio)}</text>'
+        f'<rect x="{left:.1f}" y="{y + 5}" width="{abs(length):.1f}" '
         f'height="12" fill="{colour}"/>'
         f'<path d="M{middle} {y + 3}v16" stroke="{INK}" stroke-width="1.5"/>'
     )
 
 
 def times(ratio: float) -> str:
-    """Write how many times: whole where it is whole or large, else three digits
-    that count."""
+    """Write how many times: whole where it is whole or large, else in three
+    digits that count."""
     if ratio >= 100 or ratio == round(ratio):
         return f"{round(ratio):,}"
-    return f"{ratio:.{2 - math.floor(math.log10(ratio))}f}".rstrip("0").rstrip(
-        "."
-    )
+    decimals = 2 - math.floor(math.log10(ratio))
+    return f"{ratio:.{decimals}f}".rstrip("0").rstrip(".")
 
 
-def small(image: Tensor) -> dict:
-    """Pack every k-th pixel of a square picture, so that at most 64 to a side
-    travel."""
+def pack_small(image: Tensor) -> dict:
+    """Pack every k-th pixel of a square image, so that at most 64 to a side
+    travel.
+
+    Raises ValueError for an image that is not square.
+    """
     image = as_image(image)
-    pack_picture(image)  # what is no picture is refused there
+    pack_picture(image)  # refuses what is no image
     height, width = image.shape[1:]
     if height != width or not height:
         raise ValueError(
-            f"this figure counts for a square picture, got {height} x {width} pixels: crop it"
+            f"this figure counts for a square picture, got {height} x {width} "
+            "pixels: crop it"
         )
     step = -(-height // LARGEST_PACKED)
     return pack_picture(image[:, ::step, ::step])
 
 
 def check_sizes(image_size: int, patch_size: int) -> None:
-    for name, value in {
-        "image_size": image_size,
-        "patch_size": patch_size,
-    }.items():
+    for name, value in [("image_size", image_size), ("patch_size", patch_size)]:
         if not isinstance(value, Integral) or not 1 <= value <= LARGEST_IMAGE:
             raise ValueError(
-                f"{name} is a whole number of pixels from 1 to {LARGEST_IMAGE}, got {value!r}"
+                f"{name} is a whole number of pixels from 1 to "
+                f"{LARGEST_IMAGE}, got {value!r}"
             )
     patch_grid(image_size, patch_size)
