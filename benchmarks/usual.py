@@ -17,8 +17,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from vit_tutorial.data import DATASETS
-from vit_tutorial.recipes import Recipe
-from vit_tutorial.train import learning_rate, load_pictures
+from vit_tutorial.optimizers import learning_rate
+from vit_tutorial.recipes import Recipe, load_pictures
 
 LR, DECAY = 2e-3, 0.05
 

@@ -15,13 +15,14 @@ import tracemalloc
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import bundle_data
 import numpy as np
 import pytest
 import torch
 from matplotlib.cbook import get_sample_data
 from PIL import Image
 
-from vit_tutorial import data
+from vit_tutorial import data, idx
 from vit_tutorial.data import DATASETS, load_dataset, normalize
 
 ORIGINALS = data.DEBIAN
@@ -62,7 +63,7 @@ def bundled(part):
     )
 
 
-def idx(array, level=1):
+def idx_file(array, level=1):
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
     return gzip.compress(header + array.tobytes(), level)
 
@@ -77,8 +78,8 @@ def whole_set(tmp_path_factory):
         return ORIGINALS
     folder = tmp_path_factory.mktemp("whole")
     images, labels = bundled("train10k")
-    (folder / NAMES[0]).write_bytes(idx(np.concatenate([images, *[images[:, ::-1]] * 5])))
-    (folder / NAMES[1]).write_bytes(idx(np.tile(labels, 6)))
+    (folder / NAMES[0]).write_bytes(idx_file(np.concatenate([images, *[images[:, ::-1]] * 5])))
+    (folder / NAMES[1]).write_bytes(idx_file(np.tile(labels, 6)))
     return folder
 
 
@@ -103,7 +104,7 @@ def test_the_bundled_files_are_the_recorded_ones():
 
 @needs_originals
 def test_the_bundled_files_can_be_made_again(tmp_path):
-    data.main(["bundle", "--from", str(ORIGINALS), "--to", str(tmp_path / "new")])
+    bundle_data.main(["--from", str(ORIGINALS), "--to", str(tmp_path / "new")])
     made = sorted((tmp_path / "new").iterdir())
     assert [path.name for path in made] == sorted(p.name for p in data.ASSETS.glob("fashion-*"))
     for path in made:
@@ -283,7 +284,7 @@ def test_a_subset_is_the_same_from_a_local_copy_as_from_the_bundle(monkeypatch, 
     [
         (lambda images, labels: (images[:-1], labels), "should be a whole gzip file"),
         (
-            lambda images, labels: (images, idx(np.tile(np.arange(10, dtype=np.uint8), 6000))),
+            lambda images, labels: (images, idx_file(np.tile(np.arange(10, dtype=np.uint8), 6000))),
             "should be Fashion-MNIST's",
         ),
     ],
@@ -312,11 +313,11 @@ def test_a_folder_that_is_not_there_is_named(monkeypatch, tmp_path):
 def test_idx_round_trip(tmp_path, array):
     generator = torch.Generator().manual_seed(0)
     values = torch.randint(256, array, generator=generator, dtype=torch.uint8)
-    content = data.compose_idx(values)
-    assert gzip.decompress(content) == gzip.decompress(idx(values.numpy()))
+    content = bundle_data.compose_idx(values)
+    assert gzip.decompress(content) == gzip.decompress(idx_file(values.numpy()))
     assert struct.unpack("<I", content[4:8]) == (0,)  # the date, which would differ each time
     (tmp_path / "values.gz").write_bytes(content)
-    assert torch.equal(data.read_idx(tmp_path / "values.gz", array), values)
+    assert torch.equal(idx.read_idx(tmp_path / "values.gz", array), values)
 
 
 @pytest.mark.parametrize(
@@ -328,10 +329,10 @@ def test_idx_round_trip(tmp_path, array):
         (lambda file: file[:-8] + bytes([file[-8] ^ 1]) + file[-7:], "should be a whole gzip file"),
         (lambda file: b"<html>", "should be a whole gzip file"),
         (
-            lambda file: idx(np.zeros((6, 5), np.uint8)),
+            lambda file: idx_file(np.zeros((6, 5), np.uint8)),
             "00000802 00000005 00000006, found 00000802 ",
         ),
-        (lambda file: idx(np.zeros(30, np.uint8)), "found 00000801 0000001e"),
+        (lambda file: idx_file(np.zeros(30, np.uint8)), "found 00000801 0000001e"),
         (lambda file: gzip.compress(b""), "found $"),
         (lambda file: b"", "found $"),
         (lambda file: gzip.compress(gzip.decompress(file)[:-1]), "42 bytes .* found 41"),
@@ -340,9 +341,9 @@ def test_idx_round_trip(tmp_path, array):
 )
 def test_a_spoiled_idx_file_is_an_error_that_names_it(tmp_path, spoil, message):
     path = tmp_path / "values.gz"
-    path.write_bytes(spoil(idx(np.arange(30, dtype=np.uint8).reshape(5, 6))))
+    path.write_bytes(spoil(idx_file(np.arange(30, dtype=np.uint8).reshape(5, 6))))
     with pytest.raises(ValueError, match=message) as caught:
-        data.read_idx(path, (5, 6))
+        idx.read_idx(path, (5, 6))
     assert str(path) in str(caught.value)
 
 
@@ -350,20 +351,20 @@ def test_a_file_that_unpacks_to_far_more_is_not_unpacked(tmp_path):
     """64 MB of zeros after a good header, 64 KB on the disk: no more than asked for is read."""
     path = tmp_path / "values.gz"
     values = np.arange(30, dtype=np.uint8).reshape(5, 6)
-    path.write_bytes(gzip.compress(gzip.decompress(idx(values)) + bytes(2**26), 1))
+    path.write_bytes(gzip.compress(gzip.decompress(idx_file(values)) + bytes(2**26), 1))
     tracemalloc.start()
     with pytest.raises(ValueError, match=r"42 bytes .* found 43 or more"):
-        data.read_idx(path, (5, 6))
+        idx.read_idx(path, (5, 6))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**22
 
 
 def test_a_label_that_no_class_has_is_named(tmp_path):
-    (tmp_path / "images.gz").write_bytes(idx(np.zeros((2, 28, 28), np.uint8)))
-    (tmp_path / "labels.gz").write_bytes(idx(np.array([3, 200], np.uint8)))
+    (tmp_path / "images.gz").write_bytes(idx_file(np.zeros((2, 28, 28), np.uint8)))
+    (tmp_path / "labels.gz").write_bytes(idx_file(np.array([3, 200], np.uint8)))
     with pytest.raises(ValueError, match=r"labels\.gz: labels are 0 to 9, found 200"):
-        data.read_idx_pair(tmp_path / "images.gz", tmp_path / "labels.gz", 2)
+        idx.read_idx_pair(tmp_path / "images.gz", tmp_path / "labels.gz", 2)
 
 
 def test_a_class_with_too_few_images_for_a_subset_is_named():
@@ -378,7 +379,7 @@ def test_bundling_spoiled_originals_writes_nothing(tmp_path):
         content = (data.ASSETS / f"fashion-mnist-{name}").read_bytes()
         (tmp_path / "originals" / name).write_bytes(content[:-100])
     with pytest.raises(ValueError, match=r"t10k-images-idx3-ubyte\.gz should be a whole gzip"):
-        data.main(["bundle", "--from", str(tmp_path / "originals"), "--to", str(tmp_path / "new")])
+        bundle_data.main(["--from", str(tmp_path / "originals"), "--to", str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
 
 

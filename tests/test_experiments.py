@@ -18,13 +18,13 @@ import pytest
 import torch
 from conftest import randomise
 
-from vit_tutorial import ViT, experiments, load_model, save_model
+from vit_tutorial import ViT, experiments, load_model, measurements, save_model
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import load_dataset
 from vit_tutorial.experiments import ARMS, BASELINE, EXPERIMENTS
-from vit_tutorial.recipes import RECIPES, SMALL_CNN, SMALL_VIT, Recipe
+from vit_tutorial.positions import POSITIONS
+from vit_tutorial.recipes import RECIPES, SMALL_CNN, SMALL_VIT, Recipe, load_pictures
 from vit_tutorial.records import RUNS, is_finished, read_log, read_runs
-from vit_tutorial.train import load_pictures
 
 MODEL = {"image_size": 28, "patch_size": 7, "num_classes": 10, "channels": 1, "dim_head": 8}
 MODEL |= {"dim": 16, "depth": 1, "heads": 2, "mlp_dim": 16}
@@ -41,6 +41,7 @@ def _few_test_pictures():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vit_tutorial.train.load_dataset", load)
+        patch.setattr("vit_tutorial.recipes.load_dataset", load)
         yield
 
 
@@ -114,10 +115,13 @@ def test_sizes_differ_in_the_pictures_and_how_often_they_are_shown(n):
 def test_every_arm_belongs_to_an_experiment_and_the_other_way_round():
     assert {arm for arms in EXPERIMENTS.values() for arm in arms} == set(ARMS)
     assert set(ARMS) == {*CHANGES, *(f"{model}-{n}" for model in ("vit", "cnn") for n in COUNTS)}
-    assert EXPERIMENTS["class_token"] == ("baseline", "mean")
+    assert [*EXPERIMENTS["class_token"]] == ["baseline", "mean"]
     positions = {ARMS[arm].model.get("position", "learned") for arm in EXPERIMENTS["positions"]}
-    assert positions == {"none", "learned", "learned_2d", "sincos_2d"}
-    assert all(len(arms) == len(set(arms)) >= 2 for arms in EXPERIMENTS.values())
+    assert positions == {"none", "learned", "learned_2d", "sincos_2d"} == {*POSITIONS}
+    for arms in EXPERIMENTS.values():
+        assert len(arms) >= 2
+        # A name means one recipe, whichever experiment asks for it.
+        assert all(ARMS[arm] == recipe for arm, recipe in arms.items())
 
 
 def test_the_opponents_are_of_a_size():
@@ -153,7 +157,7 @@ def test_a_set_that_was_interrupted_goes_on(tmp_path):
         assert records[0]["seed"] == seed
     half = tmp_path / "a-2"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vit_tutorial.train.write_log", stop)
+        patch.setattr("vit_tutorial.run.write_log", stop)
         with pytest.raises(KeyboardInterrupt):
             experiments.run_arm("a", 2, TINY, tmp_path, "cpu", "command")
     assert is_finished(tmp_path / "a-0")
@@ -455,7 +459,7 @@ def test_it_is_measured_once_beside_the_log_where_it_is_asked_for(tmp_path, monk
 
 def test_each_picture_s_patches_are_shuffled_in_their_own_order(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(experiments, "evaluate", lambda _, images, *__: (seen.append(images), 0.5))
+    monkeypatch.setattr(measurements, "evaluate", lambda _, images, *__: (seen.append(images), 0.5))
     trained_run(tmp_path)
     experiments.measure_robustness(tmp_path)
     assert len(seen) == 4 * 5 + 1

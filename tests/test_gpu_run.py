@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from vit_tutorial import ViT, load_model, train
+from vit_tutorial import ViT, load_model
 from vit_tutorial.experiments import ARMS, EXPERIMENTS
+from vit_tutorial.machine import compiled
+from vit_tutorial.patch_dropout import SomePatches, draw_patches
 from vit_tutorial.recipes import RECIPES
-from vit_tutorial.train import SomePatches
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,10 +69,10 @@ def every_count(recipe, seed=0):
     """A step of training for each number of patches that a run of a recipe comes through."""
     torch.manual_seed(seed)
     vit = ViT(**recipe.model)
-    net = train.compiled(SomePatches(vit), "default")
+    net = compiled(SomePatches(vit), "default")
     random, counts = torch.Generator().manual_seed(seed), set()
     for step in range(0, 100, 4 if seed == 0 else 30):
-        kept = train.draw_patches(vit, 3, recipe, step / 100, random)
+        kept = draw_patches(vit, 3, recipe, step / 100, random)
         if kept.shape[1] in counts:
             continue
         counts.add(kept.shape[1])
@@ -94,7 +95,7 @@ def test_all_arms_in_one_process_stay_below_pytorch_s_limit(programs):
     recipes = {json.dumps(r.model): shallow(r) for r in ARMS.values() if r.drop_patches}
     for recipe in recipes.values():
         vit = ViT(**recipe.model)
-        net = train.compiled(SomePatches(vit), "default")
+        net = compiled(SomePatches(vit), "default")
         for kept in (25, 49):
             net(torch.randn(2, 1, 28, 28), torch.rand(2, 49).argsort(dim=1)[:, :kept])
     assert programs.frame_count <= len(recipes) < torch._dynamo.config.recompile_limit
@@ -123,7 +124,7 @@ def test_each_command_names_a_program_and_options_that_it_has(gpu_run, rehearse,
             elif file == "-m":
                 file = ROOT / (command[1].replace(".", "/") + ".py")
             text = Path(file).read_text("utf8")
-            known = re.findall(r'add_argument\(\s*"(--[a-z-]+)"', text)
+            known = re.findall(r'\badd(?:_argument)?\(\s*"(--[a-z-]+)"', text)
             assert {*options} <= {*known}, command
 
 
@@ -144,7 +145,7 @@ def test_a_step_is_rehearsed_packed_and_left_out_when_it_is_finished(gpu_run, tm
         patch.setattr(gpu_run, "SEEDS", 1)
         gpu_run.main(asked)
         first = capsys.readouterr().out
-        assert "best on held-out pictures: epoch" in first
+        assert "best on held-out images: epoch" in first
         assert "fashion-long: finished after" in first
         folder = out / "runs" / "fashion-long-0"
         start, *_, test = map(json.loads, (folder / "log.jsonl").read_text("utf8").splitlines())

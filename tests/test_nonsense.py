@@ -45,6 +45,7 @@ from vit_tutorial import (
     switch_off_heads,
     unpatchify,
 )
+from vit_tutorial.architecture import draw_architecture
 from vit_tutorial.augment import random_erase, random_flip, random_shift, shift
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import load_dataset, load_photo, normalize
@@ -279,7 +280,7 @@ CALLS = {
     "show_matrix": (on_axes(plots.show_matrix), {"matrix": torch.rand(3, 4)}, None),
     "show_curves": (on_axes(plots.show_curves), {"runs": {"cls": [RUN]}, "key": "loss"}, None),
     "draw_architecture": (
-        plots.draw_architecture,
+        draw_architecture,
         {"image": IMAGES[0, :, :, :6], "patch_size": 3},
         None,
     ),

@@ -1,5 +1,8 @@
 """Figures are legible on both backgrounds and show what they are given."""
 
+import subprocess
+import sys
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,6 +11,7 @@ import torch
 from matplotlib.colors import to_rgb
 
 from vit_tutorial import ViT, plots
+from vit_tutorial.architecture import draw_architecture
 
 LIGHT, DARK = "#ffffff", "#121212"  # the theme's two page backgrounds
 
@@ -36,6 +40,16 @@ def contrast(one, other):
 @pytest.mark.parametrize("colour", [plots.INK, plots.ACCENT, plots.BLUE])
 def test_ink_is_legible_on_both_backgrounds(colour, background):
     assert contrast(colour, background) >= 3  # what the guidelines ask of graphics
+
+
+def test_a_plot_does_not_load_the_trainer():
+    program = (
+        "import sys, vit_tutorial.plots; "
+        "print([name for name in sys.modules if name in ('vit_tutorial.train', "
+        "'vit_tutorial.experiments')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_figures_have_no_background_of_their_own(tmp_path):
@@ -75,7 +89,7 @@ def test_what_is_no_array_is_refused(thing):
         with pytest.raises(ValueError, match=r"an image is|a matrix (is|has)"):
             draw()
     with pytest.raises(TypeError, match=r"images come as a torch\.Tensor"):
-        plots.draw_architecture(thing, 4, "boot")
+        draw_architecture(thing, 4, "boot")
 
 
 @pytest.mark.parametrize("selected", [49, 99, -1, 1.0, "first"])
@@ -102,7 +116,7 @@ def test_attention_is_drawn_from_zero_in_cividis():
 
 def test_the_architecture_shows_every_patch_of_the_picture():
     picture = torch.rand(3, 12, 12)
-    (ax,) = plots.draw_architecture(picture, patch_size=4, answer="boot").axes
+    (ax,) = draw_architecture(picture, patch_size=4, answer="boot").axes
     whole, *parts = [image.get_array() for image in ax.images]
     np.testing.assert_array_equal(whole, picture.permute(1, 2, 0))
     rows = [np.concatenate(parts[3 * i : 3 * i + 3], axis=1) for i in range(3)]

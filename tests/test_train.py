@@ -21,11 +21,12 @@ import torch
 import torch.nn.functional as F
 from conftest import randomise
 
-from vit_tutorial import ViT, data, load_model, train
+from vit_tutorial import ViT, data, load_model, optimizers, recipes, train
+from vit_tutorial import run as runs
 from vit_tutorial.cnn import CNN
+from vit_tutorial.patch_dropout import SomePatches, draw_patches
 from vit_tutorial.recipes import RECIPES, Recipe
 from vit_tutorial.records import is_finished
-from vit_tutorial.train import SomePatches
 
 MODEL = {"image_size": 28, "patch_size": 7, "num_classes": 10, "channels": 1, "qkv_bias": True}
 MODEL |= {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "mlp_dim": 24}
@@ -118,6 +119,7 @@ def _few_test_pictures():
     """What trains in this process reads a tenth of the test set, and no file twice."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "load_dataset", few_test_pictures)
+        patch.setattr(recipes, "load_dataset", few_test_pictures)
         yield
 
 
@@ -126,7 +128,7 @@ def _few_test_pictures():
 
 @pytest.mark.parametrize("warm_up", [0.0, 0.05, 0.3])
 def test_the_learning_rate_rises_straight_and_falls_as_half_a_cosine(warm_up):
-    rates = [train.learning_rate(step / 1_000, warm_up) for step in range(1_001)]
+    rates = [optimizers.learning_rate(step / 1_000, warm_up) for step in range(1_001)]
     top = round(1_000 * warm_up)
     assert rates[top] == max(rates) == 1
     assert rates[-1] == pytest.approx(0, abs=1e-12)
@@ -135,7 +137,7 @@ def test_the_learning_rate_rises_straight_and_falls_as_half_a_cosine(warm_up):
     assert all(after < before for before, after in pairwise(falling))
     # A cosine from 1 to -1, scaled: half the way down in the middle, and the same about it.
     assert falling == pytest.approx([1 - rate for rate in falling[::-1]])
-    third = train.learning_rate(warm_up + (1 - warm_up) / 3, warm_up)
+    third = optimizers.learning_rate(warm_up + (1 - warm_up) / 3, warm_up)
     assert third == pytest.approx(0.75)  # cos(60 degrees) = 1/2
 
 
@@ -162,7 +164,7 @@ def test_every_step_of_a_run_has_its_learning_rate(tmp_path, monkeypatch):
 def test_matrices_decay_and_the_blocks_are_muon_s():
     recipe = replace(TINY, weight_decay=0.07, lr=0.002, matrix_lr=0.03)
     vit = ViT(**MODEL)
-    adamw, muon = train.build_optimizers(vit, recipe)
+    adamw, muon = optimizers.build_optimizers(vit, recipe)
     assert isinstance(adamw, torch.optim.AdamW)
     assert isinstance(muon, torch.optim.Muon)
     name_of = {parameter: name for name, parameter in vit.named_parameters()}
@@ -203,7 +205,7 @@ def test_matrices_decay_and_the_blocks_are_muon_s():
     ids=["ViT", "CNN"],
 )
 def test_without_muon_adamw_has_every_parameter_once(model, decaying):
-    (adamw,) = train.build_optimizers(model, replace(TINY, matrix_lr=None, weight_decay=0.07))
+    (adamw,) = optimizers.build_optimizers(model, replace(TINY, matrix_lr=None, weight_decay=0.07))
     decay, rest = adamw.param_groups
     assert (decay["weight_decay"], rest["weight_decay"]) == (0.07, 0.0)
     assert len(decay["params"]) == decaying
@@ -213,7 +215,7 @@ def test_without_muon_adamw_has_every_parameter_once(model, decaying):
 
 
 def test_a_cnn_has_nothing_for_muon():
-    (only,) = train.build_optimizers(CNN(**CNN_MODEL), replace(TINY_CNN, matrix_lr=0.02))
+    (only,) = optimizers.build_optimizers(CNN(**CNN_MODEL), replace(TINY_CNN, matrix_lr=0.02))
     assert isinstance(only, torch.optim.AdamW)
 
 
@@ -222,7 +224,7 @@ def test_a_cnn_has_nothing_for_muon():
 
 def test_the_last_of_each_class_are_held_out():
     images, labels = data.load_dataset("fashion_mnist", "train", 400)
-    kept, kept_labels, held_out, held_out_labels = train.load_pictures(
+    kept, kept_labels, held_out, held_out_labels = recipes.load_pictures(
         replace(TINY, subset=400, validation=50)
     )
     for number in range(10):
@@ -237,8 +239,8 @@ def test_the_last_of_each_class_are_held_out():
 @pytest.mark.parametrize("train_on", [10, 60, 350])
 def test_what_is_held_out_does_not_depend_on_how_many_train(train_on):
     recipe = replace(TINY, subset=400, validation=50)
-    most, most_labels, *expected = train.load_pictures(recipe)
-    images, labels, *held_out = train.load_pictures(replace(recipe, train_on=train_on))
+    most, most_labels, *expected = recipes.load_pictures(recipe)
+    images, labels, *held_out = recipes.load_pictures(replace(recipe, train_on=train_on))
     assert all(map(torch.equal, held_out, expected))
     assert len(images) == len(labels) == train_on
     for number in range(10):
@@ -360,14 +362,14 @@ def test_some_patches_are_the_encoder_on_their_tokens_alone(pool):
 )
 def test_each_picture_shows_so_many_patches_of_its_own(share, done, kept):
     recipe = replace(TINY, drop_patches=share)
-    drawn = train.draw_patches(ViT(**MODEL), 500, recipe, done, torch.Generator().manual_seed(0))
+    drawn = draw_patches(ViT(**MODEL), 500, recipe, done, torch.Generator().manual_seed(0))
     assert drawn.shape == (500, kept)
     assert all(len(set(row)) == kept and set(row) <= set(range(16)) for row in drawn.tolist())
     often = Counter(drawn.flatten().tolist())
     assert [often[n] / 500 for n in range(16)] == pytest.approx([kept / 16] * 16, abs=0.09)
     if kept < 16:
         assert len({tuple(sorted(row)) for row in drawn.tolist()}) > 10
-    again = train.draw_patches(ViT(**MODEL), 500, recipe, done, torch.Generator().manual_seed(0))
+    again = draw_patches(ViT(**MODEL), 500, recipe, done, torch.Generator().manual_seed(0))
     assert torch.equal(again, drawn)
 
 
@@ -394,14 +396,14 @@ def test_one_step_is_the_one_written_out(tmp_path, monkeypatch):
     recipe = replace(recipe, flip=False, shift=0, erase=0, drop_patches=0.0, clip=None)
     # A fresh head is zero: its loss is log(10) whatever the labels, and no gradient passes it.
     monkeypatch.setitem(train.ARCHITECTURES, "ViT", lambda **given: randomise(ViT(**given)))
-    images, labels, *_ = train.load_pictures(recipe)
+    images, labels, *_ = recipes.load_pictures(recipe)
     torch.manual_seed(0)
     before = randomise(ViT(**MODEL))
     logits = before((images / 255 - 0.2860) / 0.3530)
     smooth = 0.95 * F.one_hot(labels, 10) + 0.05 / 10
     loss = -(smooth * logits.log_softmax(dim=1)).sum(dim=1).mean()
     loss.backward()
-    monkeypatch.setattr(train, "save_model", lambda *_: None)  # it knows ViT by its own name
+    monkeypatch.setattr(runs, "save_model", lambda *_: None)  # it knows ViT by its own name
     after, records = run(recipe, tmp_path)
     assert records[1]["train_loss"] == pytest.approx(loss.item(), abs=2e-5)
     after = dict(after.named_parameters())
@@ -463,7 +465,7 @@ def test_each_picture_is_shown_at_most_once_in_an_epoch_and_in_another_order_in_
     first, second = (torch.cat(half).flatten(1) for half in (shown[:6], shown[6:]))
     assert len(first.unique(dim=0)) == len(second.unique(dim=0)) == 180
     assert not torch.equal(first, second)
-    known = {bytes(image.numpy()) for image in train.load_pictures(recipe)[0]}
+    known = {bytes(image.numpy()) for image in recipes.load_pictures(recipe)[0]}
     assert {bytes(image.numpy()) for image in first} <= known
 
 
@@ -507,7 +509,7 @@ def test_the_log_tells_all(whole):
 def accuracy_on_the_test_set(model, load=few_test_pictures) -> tuple[float, float]:
     """Loss and accuracy, with the mean and std that the model's file carries."""
     images, labels = load("fashion_mnist", "test")
-    mean, std = (torch.tensor(model.config[key]).view(-1, 1, 1) for key in ("mean", "std"))
+    mean, std = (torch.tensor(model.facts[key]).view(-1, 1, 1) for key in ("mean", "std"))
     with torch.no_grad():
         logits = torch.cat([model((part / 255 - mean) / std) for part in images.split(2_000)])
     chances = logits.double().softmax(dim=1)[range(len(labels)), labels]
@@ -520,12 +522,12 @@ def test_the_written_model_is_the_tested_one(recipe, tmp_path):
     returned, records = run(replace(recipe, epochs=2), tmp_path)
     model = load_model(tmp_path / "model.safetensors")
     assert_same_weights(model, returned)
-    assert model.config == returned.config
+    assert (model.config, model.facts) == (returned.config, returned.facts)
     assert not returned.training
-    assert model.config["dataset"] == "fashion_mnist"
-    assert model.config["class_names"][9] == "Ankle boot"
-    assert model.config["mean"] == (0.2860,)
-    assert model.config["std"] == (0.3530,)
+    assert model.facts["dataset"] == "fashion_mnist"
+    assert model.facts["class_names"][9] == "Ankle boot"
+    assert model.facts["mean"] == (0.2860,)
+    assert model.facts["std"] == (0.3530,)
     loss, accuracy = accuracy_on_the_test_set(model)
     assert records[-1]["test_accuracy"] == accuracy
     assert records[-1]["test_loss"] == pytest.approx(loss, abs=2e-5)
@@ -555,19 +557,23 @@ def test_the_best_epoch_is_the_one_on_held_out_pictures(tmp_path, monkeypatch):
 def test_the_test_set_is_read_once_and_after_everything_else(tmp_path, monkeypatch):
     events = []
 
-    def note(name, real, describe):
+    def note(owner, name, describe):
+        real = getattr(owner, name)
+
         def noted(*args, **kwargs):
             events.append(describe(*args))
             return real(*args, **kwargs)
 
-        monkeypatch.setattr(train, name, noted)
+        monkeypatch.setattr(owner, name, noted)
 
-    note("load_dataset", data.load_dataset, lambda name, split, *_: f"load {split}")
-    note("augment", train.augment, lambda *_: "step")
-    note("evaluate", train.evaluate, lambda model, images, *_: f"evaluate on {len(images)}")
-    note("write_checkpoint", train.write_checkpoint, lambda *_: "write checkpoint")
-    note("write_log", train.write_log, lambda path, _: f"write {path.name}")
-    note("save_model", train.save_model, lambda *_: "save model")
+    for owner in (recipes, train):
+        monkeypatch.setattr(owner, "load_dataset", data.load_dataset)
+        note(owner, "load_dataset", lambda name, split, *_: f"load {split}")
+    note(train, "augment", lambda *_: "step")
+    note(train, "evaluate", lambda model, images, *_: f"evaluate on {len(images)}")
+    note(runs, "write_checkpoint", lambda *_: "write checkpoint")
+    note(runs, "write_log", lambda path, _: f"write {path.name}")
+    note(runs, "save_model", lambda *_: "save model")
     run(replace(TINY, epochs=2), tmp_path)
     epoch = ["step"] * 10 + ["evaluate on 100", "write checkpoint", "write log.jsonl"]
     end = ["load test", "evaluate on 10000", "save model", "write log.jsonl"]
@@ -719,7 +725,7 @@ PROGRAM = f"""
 import json, os, signal, sys
 import torch
 torch.set_num_threads(1)
-from vit_tutorial import records, train
+from vit_tutorial import records, run, train
 train.RECIPES["tiny"] = train.Recipe(**json.loads({json.dumps(asdict(TINY))!r}))
 """
 
@@ -752,9 +758,9 @@ POINTS = {
     # Renamed are: checkpoint, log; old checkpoint, new one, log; old one, new one
     "old checkpoint's renaming": (type(train.Path()), "replace", 6, nothing),
     "third checkpoint's renaming": (type(train.Path()), "replace", 7, nothing),
-    "between checkpoint and log": (train, "write_log", 3, nothing),
+    "between checkpoint and log": (run, "write_log", 3, nothing),
     "test": (train, "evaluate", 5, nothing),
-    "model": (train, "save_model", 1, lambda model, path: path.write_bytes(b"half")),
+    "model": (run, "save_model", 1, lambda model, path: path.write_bytes(b"half")),
     "half of the last log": (records, "write_whole", 9, half),
 }
 for number, point in enumerate(POINTS.values()):
@@ -923,13 +929,14 @@ FULL = """
 import resource
 
 def full_from(name, calls, size):
-    real, left = getattr(train, name), [calls]
+    owner = run if name == "save_model" else train
+    real, left = getattr(owner, name), [calls]
     def counted(*args, **kwargs):
         left[0] -= 1
         if left[0] == 0:
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
         return real(*args, **kwargs)
-    setattr(train, name, counted)
+    setattr(owner, name, counted)
 
 full_from(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
 train.main(sys.argv[4:])

@@ -15,18 +15,12 @@ from IPython import get_ipython
 from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import (
-    Circle,
-    FancyArrowPatch,
-    FancyBboxPatch,
-    Rectangle,
-)
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from matplotlib_inline.config import InlineBackend
 
-from vit_tutorial.checks import check_sizes, check_tensor, is_whole
-from vit_tutorial.patches import pair, patch_grid, patchify
+from vit_tutorial.checks import is_whole
+from vit_tutorial.patches import pair, patch_grid
 from vit_tutorial.records import column
 from vit_tutorial.vit import Transformer, ViT
 
@@ -38,8 +32,7 @@ SIGNED = LinearSegmentedColormap.from_list("signed", [ACCENT, "#9aa0a6", BLUE])
 
 
 def use_style() -> None:
-    """Give every figure that follows the book's look; call it once, at the top
-    of a notebook."""
+    """Give every figure that follows the book's look: once, in a notebook."""
     plt.rcParams.update(
         {
             "figure.facecolor": "none",
@@ -86,8 +79,7 @@ def show_picture(ax: Axes, image, title: str = "") -> None:
 
 
 def pixels_of(image) -> np.ndarray:
-    """Return an image as matplotlib draws it, (H, W, c); ValueError unless it
-    is (1 or 3, H, W)."""
+    """Return an image, (1 or 3, H, W), as matplotlib draws it: (H, W, c)."""
     pixels = as_array(image, "an image")
     if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or pixels.size == 0:
         raise ValueError(f"an image is (1 or 3, H, W), got {pixels.shape}")
@@ -95,8 +87,7 @@ def pixels_of(image) -> np.ndarray:
 
 
 def as_array(values, what: str) -> np.ndarray:
-    """Return `values` as an array; ValueError for anything but real numbers in
-    equal rows."""
+    """Return `values` as an array; ValueError unless it is one of numbers."""
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -111,23 +102,19 @@ def as_array(values, what: str) -> np.ndarray:
 def show_patch_grid(
     ax: Axes, image, patch_size, *, selected: int | None = None, title=""
 ) -> None:
-    """Draw an image, (c, H, W), with its patch grid; patch `selected` is
-    outlined and marked.
+    """Draw an image, (c, H, W), with its patch grid; mark patch `selected`.
 
     Raises ValueError for patches that do not tile the image, and for one that
     is not there.
     """
     height, width, _ = pixels_of(image).shape
-    (rows, columns), (p1, p2) = (
-        patch_grid((height, width), patch_size),
-        pair(patch_size),
-    )
-    if selected is not None and not (
-        is_whole(selected) and selected in range(rows * columns)
-    ):
+    rows, columns = patch_grid((height, width), patch_size)
+    p1, p2 = pair(patch_size)
+    there = range(rows * columns)
+    if selected is not None and not (is_whole(selected) and selected in there):
         raise ValueError(
-            f"there is no patch {selected!r}; the patches are 0 to {rows * columns - 1}, "
-            f"{rows} rows of {columns}"
+            f"there is no patch {selected!r}; the patches are 0 to "
+            f"{there[-1]}, {rows} rows of {columns}"
         )
     show_picture(ax, image, title)
     line = {"color": INK, "linewidth": 0.8}
@@ -136,190 +123,69 @@ def show_patch_grid(
     if selected is not None:
         row, column = divmod(selected, columns)
         corner = (column * p2 - 0.5, row * p1 - 0.5)
-        for colour, width in (
-            ("black", 5),
-            (ACCENT, 2.5),
-        ):  # a dark rim, for bright images
+        # A dark rim, for bright images.
+        for colour, width in (("black", 5), (ACCENT, 2.5)):
             outline = {"fill": False, "edgecolor": colour, "linewidth": width}
             ax.add_patch(Rectangle(corner, p2, p1, **outline))
-        ax.plot(
-            corner[0] + p2 / 2, corner[1] + p1 / 2, marker="x", color=ACCENT
-        )
+        x, y = corner
+        ax.plot(x + p2 / 2, y + p1 / 2, marker="x", color=ACCENT)
 
 
 def show_matrix(
     ax: Axes, matrix, *, title="", signed=False, label="", limit=None
 ) -> None:
-    """Draw a matrix with its colour bar: cividis from 0, or the signed colours
-    around 0."""
+    """Draw a matrix and its colour bar.
+
+    The colours are cividis from 0 to `limit`, or, where values are signed,
+    orange over grey to blue from -limit to limit. Without a limit it is the
+    largest size of an entry.
+    """
     matrix = as_array(matrix, "a matrix")
     if matrix.ndim != 2 or matrix.size == 0:
         raise ValueError(
             f"a matrix has rows and columns, got a shape of {matrix.shape}"
         )
     limit = limit or np.abs(matrix).max()
-    colours = (
-        {"cmap": SIGNED, "vmin": -limit}
-        if signed
-        else {"cmap": ATTENTION, "vmin": 0}
-    )
-    drawn = ax.imshow(matrix, vmax=limit, **colours)
+    colours, lowest = (SIGNED, -limit) if signed else (ATTENTION, 0)
+    drawn = ax.imshow(matrix, cmap=colours, vmin=lowest, vmax=limit)
     ax.set_title(title)
     ax.set(xticks=[], yticks=[])
     ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.8)
 
 
-def draw_architecture(image, patch_size: int, answer: str) -> Figure:
-    """Draw the whole model on one image: image, patches, tokens, encoder,
-    class.
-
-    Args:
-        image: a tensor (c, H, W), few patches (9 read best).
-        patch_size: pixels.
-        answer: the class name at the end, the picture's label.
-    """
-    check_tensor(image, "images")
-    (patch_size,) = check_sizes(patch_size=patch_size)
-    pixels = pixels_of(image)
-    rows, columns = patch_grid(pixels.shape[:2], patch_size)
-    n = rows * columns
-    patches = patchify(image[None], patch_size)[0]  # (n, p*p*c)
-    figure, ax = plt.subplots(figsize=(6.4, 7.0))
-    ax.axis("off")
-
-    def arrow(start, end):
-        style = {
-            "arrowstyle": "-|>",
-            "mutation_scale": 12,
-            "color": INK,
-            "linewidth": 1.2,
-        }
-        ax.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, **style))
-
-    def box(x, y, width, height, text, colour=INK):
-        shape = FancyBboxPatch(
-            (x, y), width, height, boxstyle="round,pad=0,rounding_size=0.15", fill=False,
-            edgecolor=colour, linewidth=1.6,
-        )  # fmt: skip
-        ax.add_patch(shape)
-        ax.text(x + width / 2, y + height / 2, text, ha="center", va="center")
-
-    # The picture, and the same cut apart.
-    ax.imshow(pixels, extent=(0.6, 3.3, 9.1, 11.8), cmap="gray")
-    ax.text(
-        1.95, 8.6, f"picture {image.shape[-2]} × {image.shape[-1]}", ha="center"
-    )
-    arrow((3.6, 10.45), (5.0, 10.45))
-    for index in range(n):
-        row, column = divmod(index, columns)
-        size, gap = 2.4 / columns, 0.3
-        x, y = 5.3 + column * (size + gap), 11.8 - size - row * (size + gap / 2)
-        part = np.asarray(patches[index]).reshape(patch_size, patch_size, -1)
-        extent = (x, x + size, y, y + size)
-        ax.imshow(part, extent=extent, cmap="gray", vmin=0, vmax=pixels.max())
-        ax.text(
-            x + size + 0.04,
-            y + size / 2,
-            str(index + 1),
-            fontsize=9,
-            va="center",
-        )
-    ax.text(
-        6.8, 8.6, f"{n} patches of {patch_size} × {patch_size}", ha="center"
-    )
-
-    # Projected, with the class token in front and a position added to each.
-    arrow((6.8, 8.5), (6.8, 8.17))
-    box(1.5, 7.5, 8.8, 0.65, "linear projection of each flattened patch")
-    for token in range(n + 1):
-        x = 0.75 + token * 9.1 / n
-        if token == 0:
-            ax.add_patch(Circle((x, 6.35), 0.36, color=ACCENT))
-            ax.text(
-                x,
-                6.35,
-                "class",
-                ha="center",
-                va="center",
-                color="white",
-                fontsize=8,
-            )
-        else:
-            arrow((x, 7.45), (x, 6.85))
-            ax.add_patch(Rectangle((x - 0.22, 5.95), 0.44, 0.8, color=BLUE))
-        ax.text(x, 5.6, f"+ p{token}", ha="center", va="center", fontsize=9)
-        arrow((x, 5.35), (x, 4.95))
-
-    # The encoder, and what is read off it.
-    box(0.3, 2.4, 10.0, 2.5, "")
-    box(0.8, 3.05, 2.1, 1.1, "norm →\nattention", BLUE)
-    box(5.1, 3.05, 2.1, 1.1, "norm →\nMLP", BLUE)
-    for x, start in ((4.0, 2.9), (8.3, 7.2)):
-        ax.add_patch(
-            Circle((x, 3.6), 0.22, fill=False, edgecolor=INK, linewidth=1.4)
-        )
-        ax.text(x, 3.6, "+", ha="center", va="center")
-        arrow((start, 3.6), (x - 0.22, 3.6))
-    arrow((4.22, 3.6), (5.1, 3.6))
-    for left, right in ((0.55, 4.0), (4.6, 8.3)):  # the residual connections
-        ax.plot([left, left, right], [3.6, 4.5, 4.5], color=INK, linewidth=1.2)
-        arrow((right, 4.5), (right, 3.82))
-    ax.plot([0.3, 0.8], [3.6, 3.6], color=INK, linewidth=1.2)
-    arrow((8.52, 3.6), (9.1, 3.6))
-    ax.text(9.15, 3.6, "L times", ha="left", va="center", fontsize=10)
-    ax.text(
-        5.3, 2.65, "Transformer encoder", ha="center", va="center", fontsize=10
-    )
-    arrow((0.75, 2.4), (0.75, 1.65))
-    ax.add_patch(Circle((0.75, 1.25), 0.36, color=ACCENT))
-    ax.text(
-        0.75, 1.25, "class", ha="center", va="center", color="white", fontsize=8
-    )
-    arrow((1.15, 1.25), (2.0, 1.25))
-    box(2.0, 0.85, 3.0, 0.8, "norm → linear")
-    arrow((5.0, 1.25), (5.9, 1.25))
-    ax.text(
-        6.1, 1.25, answer, ha="left", va="center", fontsize=13, color=ACCENT
-    )
-    ax.set(xlim=(0.1, 10.5), ylim=(0.7, 11.9), aspect="equal")
-    return figure
-
-
 # Equations 1 to 4 of section 3.1; the model's source is searched for the lines
 # that name them.
 EQUATIONS = {
-    1: r"\mathbf{z}_0 = [\mathbf{x}_\mathrm{class};\, \mathbf{x}_p^1\mathbf{E};\, \dots;\, "
+    1: r"\mathbf{z}_0 = [\mathbf{x}_\mathrm{class};\, "
+    r"\mathbf{x}_p^1\mathbf{E};\, \dots;\, "
     r"\mathbf{x}_p^N\mathbf{E}] + \mathbf{E}_{pos}",
-    2: r"\mathbf{z}'_\ell = \mathrm{MSA}(\mathrm{LN}(\mathbf{z}_{\ell-1})) + \mathbf{z}_{\ell-1}",
-    3: r"\mathbf{z}_\ell = \mathrm{MLP}(\mathrm{LN}(\mathbf{z}'_\ell)) + \mathbf{z}'_\ell",
+    2: r"\mathbf{z}'_\ell = \mathrm{MSA}(\mathrm{LN}(\mathbf{z}_{\ell-1})) + "
+    r"\mathbf{z}_{\ell-1}",
+    3: r"\mathbf{z}_\ell = \mathrm{MLP}(\mathrm{LN}(\mathbf{z}'_\ell)) + "
+    r"\mathbf{z}'_\ell",
     4: r"\mathbf{y} = \mathrm{LN}(\mathbf{z}_L^0)",
 }
 
 
 def equations_beside_code() -> Markdown:
-    """Lay equations 1 to 4 beside the lines of `vit.py` that name them in a
-    comment."""
-    source = "\n".join(
-        map(inspect.getsource, (ViT.embed, Transformer.forward, ViT.classify))
-    )
+    """Lay equations 1 to 4 beside the lines of `vit.py` that name them."""
+    parts = (ViT.embed, Transformer, ViT.classify)
+    source = "\n".join(map(inspect.getsource, parts))
     table = ["| eq. | the paper | `vit.py` |", "|---|---|---|"]
     for number, equation in EQUATIONS.items():
-        lines = re.findall(
-            rf"^ *(.*?) +# eq\. {number}\b.*$", source, flags=re.MULTILINE
-        )
+        marked = rf"^ *(.*?) +# eq\. {number}\b.*$"
+        lines = re.findall(marked, source, flags=re.MULTILINE)
         if not lines:
             raise ValueError(
                 f"no line of the model's source is marked '# eq. {number}'"
             )
-        table.append(
-            f"| {number} | ${equation}$ | {'<br>'.join(f'`{line}`' for line in lines)} |"
-        )
+        code = "<br>".join(f"`{line}`" for line in lines)
+        table.append(f"| {number} | ${equation}$ | {code} |")
     return Markdown("\n".join(table))
 
 
 def show_source(thing) -> Markdown:
-    """Print the source of a function or class as it stands, so that what is
-    read is what runs."""
+    """Show the source of a function or class: what is read is what runs."""
     try:
         source = inspect.getsource(thing)
     except (TypeError, OSError) as error:
@@ -330,23 +196,23 @@ def show_source(thing) -> Markdown:
 
 
 def check_key(runs: Mapping[str, list], key: str) -> None:
-    """Raise ValueError unless every epoch's record has `key`, TypeError for
-    what is no record."""
+    """Raise ValueError unless every epoch's record has `key`.
+
+    What is no list of runs is a TypeError.
+    """
     for label, logs in runs.items():
         for run in logs if isinstance(logs, list | tuple) else [logs]:
-            if not isinstance(run, list | tuple) or not all(
-                isinstance(r, Mapping) for r in run
-            ):
+            listed = isinstance(run, list | tuple)
+            if not listed or not all(isinstance(r, Mapping) for r in run):
                 raise TypeError(
                     f"{label!r} needs a list of runs, each a list of records"
                 )
             for record in run:
                 if record.get("event") == "epoch" and key not in record:
-                    known = ", ".join(
-                        name for name in record if name != "event"
-                    )
+                    known = [each for each in record if each != "event"]
                     raise ValueError(
-                        f"no {key!r} in the runs of {label!r}; there are {known}"
+                        f"no {key!r} in the runs of {label!r}; there are "
+                        f"{', '.join(known)}"
                     )
 
 
@@ -356,8 +222,7 @@ LINES = ("-", "--", ":", "-.")  # so that colour is not the only difference
 def show_curves(
     ax: Axes, runs: dict[str, list], key: str, *, title: str = ""
 ) -> None:
-    """Draw a quantity by epoch: for each label the mean of its runs, and every
-    run thin behind it.
+    """Draw a quantity by epoch: each label's mean, its runs thin behind it.
 
     Args:
         runs: {label: logs}, as `records.read_runs` gives them; a label's are
@@ -383,17 +248,15 @@ def show_curves(
         lengths = {len(curve) for curve in curves}
         if len(lengths) != 1:
             raise ValueError(
-                f"{label!r} needs runs of one length to average, got {len(curves)} of "
-                f"{sorted(lengths)} epochs"
+                f"{label!r} needs runs of one length to average, got "
+                f"{len(curves)} of {sorted(lengths)} epochs"
             )
         epochs = range(1, lengths.pop() + 1)
-        (mean,) = ax.plot(
-            epochs, np.mean(curves, axis=0), LINES[number % 4], label=label
-        )
+        mean, style = np.mean(curves, axis=0), LINES[number % 4]
+        (line,) = ax.plot(epochs, mean, style, label=label)
+        thin = {"color": line.get_color(), "linewidth": 0.8, "alpha": 0.5}
         for curve in curves:
-            ax.plot(
-                epochs, curve, color=mean.get_color(), linewidth=0.8, alpha=0.5
-            )
+            ax.plot(epochs, curve, **thin)
     if key.endswith("accuracy"):
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -8,7 +8,10 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 
-from vit_tutorial.data import DATASETS
+import torch
+from torch import Tensor
+
+from vit_tutorial.data import DATASETS, first_of_each_class, load_dataset
 from vit_tutorial.saving import ARCHITECTURES
 
 GREY_PICTURES = {
@@ -114,7 +117,8 @@ class Recipe:
                 )
         if self.drop_patches and self.architecture != "ViT":
             raise ValueError(
-                f"drop_patches must be 0 for a {self.architecture}: it has no patches"
+                f"drop_patches must be 0 for a {self.architecture}: it has no "
+                "patches"
             )
         if self.dataset in DATASETS:  # load_dataset names those that there are
             classes = len(DATASETS[self.dataset].class_names)
@@ -144,3 +148,38 @@ RECIPES = {
 def as_logged(recipe: Recipe) -> dict:
     """Return a recipe as a log gives it back: with lists in place of tuples."""
     return json.loads(json.dumps(asdict(recipe)))
+
+
+def load_pictures(recipe: Recipe) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Load what to train on and what to choose on.
+
+    The last of each class are held out, so they are the same however many are
+    trained on.
+
+    Returns images, labels, held-out images and held-out labels.
+    """
+    images, labels = load_dataset(recipe.dataset, "train", recipe.subset)
+    held_out = last_of_each_class(labels, recipe.validation)
+    kept, kept_labels = images[~held_out], labels[~held_out]
+    count = recipe.train_on
+    if count is not None:
+        if count % 10 or not 10 <= count <= len(kept):
+            raise ValueError(
+                f"train_on must be a multiple of 10 from 10 to {len(kept)}, "
+                f"got {count}"
+            )
+        kept, kept_labels = first_of_each_class(kept, kept_labels, count)
+    return kept, kept_labels, images[held_out], labels[held_out]
+
+
+def last_of_each_class(labels: Tensor, count: int) -> Tensor:
+    """Mark the last count/10 images of each of the 10 classes, as a mask."""
+    if count % 10 or not 10 <= count < len(labels):
+        raise ValueError(
+            "validation must be a multiple of 10 from 10 to "
+            f"{len(labels) - 10}, got {count}"
+        )
+    marked = torch.zeros(len(labels), dtype=torch.bool)
+    for number in range(10):
+        marked[(labels == number).nonzero()[-count // 10 :]] = True
+    return marked

@@ -14,90 +14,155 @@ and, at the end, `model.safetensors`.
 import argparse
 import math
 import os
-import platform
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from einops import rearrange
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from vit_tutorial.augment import random_erase, random_flip, random_shift
-from vit_tutorial.data import (
-    DATASETS,
-    first_of_each_class,
-    load_dataset,
-    normalize,
+from vit_tutorial.data import load_dataset, normalize
+from vit_tutorial.machine import (
+    find_device,
+    fit_to_machine,
+    sigterm_like_ctrl_c,
+    stop,
 )
-from vit_tutorial.recipes import RECIPES, Recipe, as_logged
-from vit_tutorial.records import (
-    PREVIOUS,
-    check_same_run,
-    has_model,
-    lock_folder,
-    naming,
-    prepare_folder,
-    read_log,
-    write_checkpoint,
-    write_log,
+from vit_tutorial.optimizers import build_optimizers, set_learning_rates
+from vit_tutorial.patch_dropout import SomePatches, count_kept, draw_patches
+from vit_tutorial.recipes import RECIPES, Recipe, load_pictures
+from vit_tutorial.records import has_model, prepare_folder
+from vit_tutorial.run import (
+    Run,
+    alone,
+    describe_run,
+    finished_run,
+    keep_epoch,
+    keep_model,
+    record_epoch,
+    record_test,
+    resume_run,
 )
-from vit_tutorial.saving import ARCHITECTURES, load_model, save_model
-from vit_tutorial.vit import ViT
+from vit_tutorial.saving import ARCHITECTURES
 
 
-class SomePatches(nn.Module):
-    """A ViT that is shown some of the patches: (b, c, H, W) and (b, kept) ->
-    (b, classes).
+def step(
+    run: Run, images: Tensor, labels: Tensor, done: float, random: Generator
+) -> Tensor:
+    """Learn from one batch: uint8 images (b, c, H, W) and their labels (b,).
 
-    Position embeddings are added first, so that a token still says where it
-    comes from. Source: PatchDropout (Liu et al., 2023).
+    done: the share of the run that is over, 0 to 1. random: what the recipe
+    leaves to chance is drawn from it.
+    Returns the sum of the images' losses and the number of right predictions.
     """
+    recipe, data = run.recipe, run.data
+    set_learning_rates(run.optimizers, recipe, done)
 
-    def __init__(self, vit: ViT):
-        super().__init__()
-        self.vit = vit
+    # Every process draws for the whole batch, so what is drawn does not depend
+    # on how many there are. Then each learns from its own share.
+    share = slice(run.rank, None, run.world)
+    x, y = augment(images, recipe, random)[share], labels[share]
+    inputs = [normalize(x, data.mean, data.std)]
+    if recipe.drop_patches:
+        kept = draw_patches(run.model, len(images), recipe, done, random)
+        inputs.append(kept[share])
 
-    def forward(self, images: Tensor, kept: Tensor) -> Tensor:
-        prefix = self.vit.num_prefix
-        tokens = self.vit.embed(images)  # (b, prefix + n, D)
-        patches = tokens[:, prefix:].take_along_dim(
-            kept[:, :, None], dim=1
-        )  # (b, kept, D)
-        tokens = torch.cat((tokens[:, :prefix], patches), dim=1)
-        return self.vit.classify(self.vit.transformer(tokens))
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
+        logits = run.net(*inputs)
+    loss = F.cross_entropy(
+        logits.float(), y, label_smoothing=recipe.label_smoothing
+    )
+    loss.backward()
+    if recipe.clip is not None:
+        nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip)
+    for optimizer in run.optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+
+    right = (logits.argmax(dim=1) == y).sum()
+    return torch.stack((loss.detach() * len(y), right))
 
 
-def alone(train: Callable) -> Callable:
-    """Wrap `train` so that nobody else trains in its folder at the same time.
+def augment(images: Tensor, recipe: Recipe, random: Generator) -> Tensor:
+    """Change each image as the recipe says: uint8 (b, c, H, W) stays."""
+    if recipe.flip:
+        images = random_flip(images, random)
+    if recipe.shift:
+        images = random_shift(images, recipe.shift, random)
+    if recipe.erase:
+        images = random_erase(images, recipe.erase, random)
+    return images
 
-    Of several processes that train together, the one that writes locks it.
+
+def train_epoch(
+    run: Run, images: Tensor, labels: Tensor, epoch: int
+) -> tuple[float, float, int]:
+    """Take an epoch's steps: the mean loss, the accuracy, images a second."""
+    recipe, b = run.recipe, run.recipe.batch_size
+    run.net.train()
+    # What an epoch draws comes from a seed of its own, so a run that resumes
+    # draws the same.
+    seed = 100_000 * run.seed + epoch
+    torch.manual_seed(seed)
+    random = Generator(run.device).manual_seed(seed)
+    passes = [
+        torch.randperm(len(images), generator=random, device=run.device)
+        for _ in range(recipe.repeats)
+    ]
+    steps = recipe.repeats * len(images) // b
+    order = torch.cat(passes)[: steps * b]  # a partial batch is left out
+    totals = torch.zeros(2, device=run.device)  # what the steps return
+    began = time.perf_counter()
+    bar = tqdm(
+        total=steps * b,
+        desc=f"epoch {epoch + 1}/{recipe.epochs}",
+        unit=" images",
+        disable=True if run.rank else None,  # None: unless in a terminal
+    )
+    for number, batch in enumerate(order.split(b)):
+        done = (epoch + number / steps) / recipe.epochs
+        totals += step(run, images[batch], labels[batch], done, random)
+        bar.update(b)
+        # Reading a number makes a GPU wait, so it is done now and then.
+        if number % 20 == 0 and not bar.disable:
+            loss, accuracy = (totals * run.world / bar.n).tolist()
+            bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
+    bar.close()
+    if run.world > 1:
+        dist.all_reduce(totals)
+    loss, accuracy = (totals / (steps * b)).tolist()
+    speed = round(steps * b / (time.perf_counter() - began))
+    return loss, accuracy, speed
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> tuple[float, float, list[float]]:
+    """Return the mean cross-entropy, the accuracy, and that of each class.
+
+    images: uint8 (n, c, H, W), of every class. mean, std: of each channel.
     """
-
-    @wraps(train)
-    def locked(
-        recipe: Recipe,
-        out: str | os.PathLike,
-        *,
-        seed: int = 0,
-        device: str = "auto",
-        **given,
-    ) -> tuple[nn.Module, list[dict]]:
-        check_seed(seed)
-        _, rank, _ = find_device(device)
-        with lock_folder(Path(out)) if rank == 0 else nullcontext():
-            return train(recipe, out, seed=seed, device=device, **given)
-
-    return locked
+    model.eval()
+    logits = torch.cat(
+        [model(normalize(part, mean, std)) for part in images.split(500)]
+    )
+    right = (logits.argmax(dim=1) == labels).double()
+    by_class = [
+        right[labels == number].mean().item()
+        for number in range(logits.shape[1])
+    ]
+    return F.cross_entropy(logits, labels).item(), right.mean().item(), by_class
 
 
 @alone
@@ -116,16 +181,15 @@ def train(
 
     Args:
         recipe: everything that determines the run except the seed.
-        out: folder for the log, the checkpoints and the trained model, as this
-            module's head says. No other process may train there meanwhile.
-        seed: of the first weights, the order of the images, and all that is
-            drawn on the way; from 0 to 2**32 - 1.
+        out: folder for the log, the checkpoints and the trained model, as the
+            top of this file says. No other process may train there meanwhile.
+        seed: of the first weights and of all that is drawn; 0 to 2**32 - 1.
         device: "cpu", "cuda", "mps", or "auto" for the best that is there.
         resume: go on from the checkpoint in `out`, or begin where there is
             none. The numbers are those of a run that was never stopped. A
             finished run stays as it is, and is returned.
-        compile_mode: torch.compile's on a GPU: "default"; "reduce-overhead",
-            with CUDA graphs; or "off". Elsewhere nothing is compiled.
+        compile_mode: torch.compile's, on a GPU: "default"; "reduce-overhead",
+            with CUDA graphs; or "off".
         command: what the log is to name as the command that repeats the run.
         after_epoch: called with the number of the epoch that ended and the
             model, in eval mode, before the checkpoint is written; epoch 0 is
@@ -151,259 +215,80 @@ def train(
     if resume and has_model(out):
         return finished_run(recipe, seed, out, rank)
     checkpoint = prepare_folder(out, resume)
-    images, labels, held_out, held_out_labels = (
-        t.to(device) for t in load_pictures(recipe)
-    )
-    mean, std = DATASETS[recipe.dataset].mean, DATASETS[recipe.dataset].std
-    steps = (
-        recipe.repeats * len(images) // recipe.batch_size
-    )  # a few pictures are left over
-    if steps == 0 or recipe.batch_size % world:
-        raise ValueError(
-            f"batch_size must be at most the pictures of an epoch ({recipe.repeats * len(images)}) "
-            f"and a multiple of the processes ({world}), got {recipe.batch_size}"
-        )
+    images, labels, *held_out = (t.to(device) for t in load_pictures(recipe))
+    check_batch_size(recipe, len(images), world)
+    run = begin(recipe, seed, out, device, rank, world)
+    check_fit(recipe, run.model, images)
+    describe_run(run, command, len(images), len(held_out[0]))
+    if checkpoint is not None:
+        resume_run(run, checkpoint)
+    run.net = fit_to_machine(run.net, device, world, compile_mode)
 
+    if after_epoch is None or rank > 0:
+        after_epoch = nothing
+    if run.epochs == 0:
+        after_epoch(0, run.model.eval())
+    for epoch in range(run.epochs, recipe.epochs):
+        began = time.perf_counter()
+        trained = train_epoch(run, images, labels, epoch)
+        validated = evaluate(run.model, *held_out, run.data.mean, run.data.std)
+        record_epoch(run, trained, validated, time.perf_counter() - began)
+        after_epoch(epoch + 1, run.model)
+        if rank == 0:
+            keep_epoch(run)
+    return finish(run)
+
+
+def begin(
+    recipe: Recipe,
+    seed: int,
+    out: Path,
+    device: torch.device,
+    rank: int,
+    world: int,
+) -> Run:
+    """Make what a run begins with: an untrained model and its optimisers."""
     torch.manual_seed(seed)
     model = ARCHITECTURES[recipe.architecture](**recipe.model).to(device)
-    check_fit(recipe, model, images)
-    optimizers = build_optimizers(model, recipe)
-    machine = describe_machine(device, world)
-    start = {
-        "event": "start",
-        "command": command,
-        "recipe": as_logged(recipe),
-        "seed": seed,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "pictures": {"training": len(images), "validation": len(held_out)},
-        **machine,
-    }
-    records, best = [start], None
-    if checkpoint is not None:
-        check_same_run(checkpoint["records"][0], start, out)
-        restore(checkpoint, model, optimizers, out)
-        records, best = checkpoint["records"], checkpoint["best"]
-    first = sum(record["event"] == "epoch" for record in records)
-    if first:
-        records.append({"event": "resume", "after_epoch": first, **machine})
-
     net = SomePatches(model) if recipe.drop_patches else model
-    if device.type == "cuda" and compile_mode != "off":
-        net = compiled(net, compile_mode)
-    if world > 1:
-        net = DistributedDataParallel(net)
+    optimizers = build_optimizers(model, recipe)
+    return Run(recipe, seed, out, device, rank, world, model, net, optimizers)
 
-    if rank:
-        after_epoch = None
-    if after_epoch is not None and first == 0:
-        after_epoch(0, model.eval())
-    for epoch in range(first, recipe.epochs):
-        net.train()
-        # What is drawn in an epoch comes from a seed of its own: to resume
-        # takes no more than that.
-        torch.manual_seed(100_000 * seed + epoch)
-        random = torch.Generator(device).manual_seed(100_000 * seed + epoch)
-        passes = [
-            torch.randperm(len(images), generator=random, device=device)
-            for _ in range(recipe.repeats)
-        ]
-        order = torch.cat(passes)
-        totals = torch.zeros(
-            2, device=device
-        )  # loss and right answers, summed over the pictures
-        began = time.perf_counter()
-        bar = tqdm(
-            total=steps * recipe.batch_size,
-            desc=f"epoch {epoch + 1}/{recipe.epochs}",
-            unit=" images",
-            disable=True
-            if rank
-            else None,  # None: not where the output is no terminal
-        )
-        for step in range(steps):
-            done = (
-                epoch + step / steps
-            ) / recipe.epochs  # of the whole run, from 0 to 1
-            set_learning_rates(optimizers, recipe, done)
 
-            # Drawn for the whole batch by every process: it is the same however
-            # many there are.
-            batch = order[
-                step * recipe.batch_size : (step + 1) * recipe.batch_size
-            ]
-            x, y = augment(images[batch], recipe, random), labels[batch]
-            mine = slice(rank, None, world)
-            inputs = [normalize(x[mine], mean, std)]
-            if recipe.drop_patches:
-                inputs.append(
-                    draw_patches(model, len(batch), recipe, done, random)[mine]
-                )
+def finish(run: Run) -> tuple[nn.Module, list[dict]]:
+    """Choose the epoch that was best on the held-out images, and test it.
 
-            with torch.autocast(
-                device.type, torch.bfloat16, enabled=device.type == "cuda"
-            ):
-                logits = net(*inputs)
-            loss = F.cross_entropy(
-                logits.float(), y[mine], label_smoothing=recipe.label_smoothing
-            )
-            loss.backward()
-            if recipe.clip is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-
-            right = (logits.argmax(dim=1) == y[mine]).sum()
-            totals += torch.stack((loss.detach() * len(logits), right))
-            bar.update(recipe.batch_size)
-            if (
-                step % 20 == 0 and not bar.disable
-            ):  # to read a number makes a GPU wait
-                seen = bar.n / world
-                bar.set_postfix(
-                    loss=f"{totals[0] / seen:.3f}",
-                    accuracy=f"{totals[1] / seen:.1%}",
-                )
-        bar.close()
-
-        if world > 1:
-            dist.all_reduce(totals)
-        loss, accuracy = (totals / (steps * recipe.batch_size)).tolist()
-        seconds = time.perf_counter() - began
-        validation_loss, validation_accuracy, by_class = evaluate(
-            model, held_out, held_out_labels, mean, std
-        )
-        if not math.isfinite(
-            loss + validation_loss
-        ):  # the last step's is in the second alone
-            raise FloatingPointError(
-                f"the loss is no longer a number in epoch {epoch + 1}; {out} keeps what it held "
-                f"before that epoch. Lower learning rates (now lr={recipe.lr}, "
-                f"matrix_lr={recipe.matrix_lr}) or a smaller clip ({recipe.clip}) would help"
-            )
-        records.append(
-            {
-                "event": "epoch",
-                "epoch": epoch + 1,
-                "train_loss": round(loss, 5),
-                "train_accuracy": round(accuracy, 5),
-                "validation_loss": round(validation_loss, 5),
-                "validation_accuracy": round(validation_accuracy, 5),
-                "validation_by_class": [round(share, 4) for share in by_class],
-                "images_per_second": round(steps * recipe.batch_size / seconds),
-                "seconds": round(time.perf_counter() - began, 2),
-            }
-        )
-        if best is None or validation_accuracy > best["validation_accuracy"]:
-            best = {
-                "epoch": epoch + 1,
-                "validation_accuracy": validation_accuracy,
-                "model": {
-                    name: t.cpu().clone()
-                    for name, t in model.state_dict().items()
-                },
-            }
-        if after_epoch is not None:
-            after_epoch(epoch + 1, model)
-        if rank == 0:
-            checkpoint = {
-                "model": model.state_dict(),
-                "optimizers": [
-                    optimizer.state_dict() for optimizer in optimizers
-                ],
-                "best": best,
-                "records": records,
-            }
-            write_checkpoint(out, checkpoint)
-            write_log(out / "log.jsonl", records)
-            print(
-                f"epoch {epoch + 1}/{recipe.epochs}: training loss {loss:.3f}, accuracy "
-                f"{accuracy:.2%}; held out {validation_loss:.3f}, {validation_accuracy:.2%}; "
-                f"{records[-1]['images_per_second']} images/s",
-                flush=True,
-            )
-
-    # The test set is read here, once, by the epoch that was best on the
-    # held-out pictures.
-    model.load_state_dict(best["model"])
-    test_images, test_labels = (
-        t.to(device) for t in load_dataset(recipe.dataset, "test")
-    )
-    test_loss, test_accuracy, _ = evaluate(
-        model, test_images, test_labels, mean, std
-    )
-    records.append(
-        {
-            "event": "test",
-            "epoch": best["epoch"],
-            "chosen_by": "validation_accuracy",
-            "test_loss": round(test_loss, 5),
-            "test_accuracy": round(test_accuracy, 5),
-        }
-    )
-    model = model.cpu().eval()
-    data = DATASETS[recipe.dataset]
-    model.config |= {
-        "dataset": recipe.dataset,
-        "class_names": data.class_names,
-        "mean": data.mean,
-        "std": data.std,
+    The test set is read here, once.
+    """
+    run.model.load_state_dict(run.best["model"])
+    test = (t.to(run.device) for t in load_dataset(run.recipe.dataset, "test"))
+    loss, accuracy, _ = evaluate(run.model, *test, run.data.mean, run.data.std)
+    record_test(run, loss, accuracy)
+    run.model.cpu().eval()
+    run.model.facts = {
+        "dataset": run.recipe.dataset,
+        "class_names": run.data.class_names,
+        "mean": run.data.mean,
+        "std": run.data.std,
     }
-    if rank == 0:
-        with naming(out / "model.safetensors"):
-            save_model(model, out / "model.safetensors")
-        write_log(out / "log.jsonl", records)
-        (out / PREVIOUS).unlink(missing_ok=True)
-        print(
-            f"best on held-out pictures: epoch {best['epoch']}; test: {test_accuracy:.2%}"
-        )
-    if world > 1:
+    if run.rank == 0:
+        keep_model(run)
+    if run.world > 1:
         dist.barrier()
-    return model, records
+    return run.model, run.records
 
 
-def finished_run(
-    recipe: Recipe, seed: int, out: Path, rank: int
-) -> tuple[nn.Module, list[dict]]:
-    """Read a finished run's model and records, and say that it is finished."""
-    records = read_log(out)
-    now = {"recipe": as_logged(recipe), "seed": seed}
-    check_same_run(records[0], now, out)
-    if rank == 0:
-        accuracy = records[-1]["test_accuracy"]
-        print(
-            f"{out} holds this run, finished before; test: {accuracy:.2%}",
-            flush=True,
-        )
-    return load_model(out / "model.safetensors"), records
+def nothing(epoch: int, model: nn.Module) -> None:
+    """Do nothing after an epoch."""
 
 
-def restore(
-    checkpoint: dict,
-    model: nn.Module,
-    optimizers: list[torch.optim.Optimizer],
-    out: Path,
-) -> None:
-    """Load the states of a model and its optimizers from a checkpoint."""
-    try:
-        model.load_state_dict(checkpoint["best"]["model"])  # would it fit?
-        model.load_state_dict(checkpoint["model"])
-        for optimizer, state in zip(
-            optimizers, checkpoint["optimizers"], strict=True
-        ):
-            optimizer.load_state_dict(state)
-    except Exception as error:  # a crafted file may raise anything
+def check_batch_size(recipe: Recipe, count: int, world: int) -> None:
+    """Raise ValueError unless `world` processes can share whole batches."""
+    count *= recipe.repeats
+    if recipe.batch_size > count or recipe.batch_size % world:
         raise ValueError(
-            f"the checkpoint in {out} does not fit its own recipe "
-            f"({type(error).__name__}): remove {out} to begin anew"
-        ) from error
-
-
-def check_seed(seed: int) -> None:
-    """Raise ValueError unless PyTorch takes 100,000 times this as a seed."""
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ValueError(
-            f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}"
+            f"batch_size must be at most the images of an epoch ({count}) and "
+            f"a multiple of the processes ({world}), got {recipe.batch_size}"
         )
 
 
@@ -411,9 +296,10 @@ def check_fit(recipe: Recipe, model: nn.Module, images: Tensor) -> None:
     """Raise ValueError for a recipe that its model or images cannot follow."""
     side = min(images.shape[2:])
     for name in ("shift", "erase"):
-        if getattr(recipe, name) >= side:
+        if (pixels := getattr(recipe, name)) >= side:
             raise ValueError(
-                f"{name} must be less than the images' {side} pixels, got {getattr(recipe, name)}"
+                f"{name} must be less than the images' {side} pixels, "
+                f"got {pixels}"
             )
     if recipe.drop_patches and count_kept(model, recipe, done=0) < 1:
         n = math.prod(model.grid)
@@ -424,336 +310,33 @@ def check_fit(recipe: Recipe, model: nn.Module, images: Tensor) -> None:
         )
 
 
-def load_pictures(recipe: Recipe) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Load what to train on and what to choose on: images, labels, held-out
-    images and labels.
-
-    The last of each class are held out, so they are the same however many are
-    trained on.
-    """
-    images, labels = load_dataset(recipe.dataset, "train", recipe.subset)
-    held_out = last_of_each_class(labels, recipe.validation)
-    kept, kept_labels = images[~held_out], labels[~held_out]
-    if recipe.train_on is not None:
-        if recipe.train_on % 10 or not 10 <= recipe.train_on <= len(kept):
-            raise ValueError(
-                f"train_on must be a multiple of 10 from 10 to {len(kept)}, got {recipe.train_on}"
-            )
-        kept, kept_labels = first_of_each_class(
-            kept, kept_labels, recipe.train_on
-        )
-    return kept, kept_labels, images[held_out], labels[held_out]
-
-
-def last_of_each_class(labels: Tensor, count: int) -> Tensor:
-    """Mark the last count/10 pictures of each of the 10 classes: a mask over
-    the labels."""
-    if count % 10 or not 10 <= count < len(labels):
-        raise ValueError(
-            f"validation must be a multiple of 10 from 10 to {len(labels) - 10}, got {count}"
-        )
-    marked = torch.zeros(len(labels), dtype=torch.bool)
-    for number in range(10):
-        marked[(labels == number).nonzero()[-count // 10 :]] = True
-    return marked
-
-
-def augment(images: Tensor, recipe: Recipe, random: torch.Generator) -> Tensor:
-    """Change each picture of a batch as the recipe says: uint8 (b, c, H, W)
-    stays."""
-    if recipe.flip:
-        images = random_flip(images, random)
-    if recipe.shift:
-        images = random_shift(images, recipe.shift, random)
-    if recipe.erase:
-        images = random_erase(images, recipe.erase, random)
-    return images
-
-
-def draw_patches(
-    vit: ViT, b: int, recipe: Recipe, done: float, random: torch.Generator
-) -> Tensor:
-    """Choose which patches each picture shows, (b, kept), more of them as the
-    run goes on."""
-    n = math.prod(vit.grid)
-    order = torch.rand(b, n, generator=random, device=random.device).argsort(
-        dim=1
-    )
-    return order[:, : count_kept(vit, recipe, done)]
-
-
-def count_kept(vit: ViT, recipe: Recipe, done: float) -> int:
-    """Return how many patches each image shows at a moment of the run."""
-    n = math.prod(vit.grid)
-    return n - round(recipe.drop_patches * (1 - done) * n)
-
-
-def compiled(net: nn.Module, mode: str) -> nn.Module:
-    """Let torch.compile join the many small operations of a step into few.
-
-    How many patches SomePatches is shown changes as the run goes on.
-    dynamic=True has one program serve them all; to compile one for each would
-    take minutes, and PyTorch stops after eight.
-    """
-    # einops notes each kind of tensor that it meets, and a new note has
-    # everything compiled anew.
-    for kind in (torch.zeros(1), nn.Parameter(torch.zeros(1))):
-        rearrange(kind, "one -> one")
-    return torch.compile(
-        net, dynamic=True if isinstance(net, SomePatches) else None, mode=mode
-    )
-
-
-def build_optimizers(
-    model: nn.Module, recipe: Recipe
-) -> list[torch.optim.Optimizer]:
-    """Give each parameter its optimiser: Muon for the blocks' matrices, AdamW
-    for all others.
-
-    Only matrices (and convolutions) decay: to pull a bias, a scale, the class
-    token or a position to zero has no use.
-    """
-    blocks, others, rest = [], [], []
-    for name, parameter in model.named_parameters():
-        weight = name.endswith(".weight") and parameter.ndim > 1
-        in_block = (
-            weight
-            and name.startswith("transformer.")
-            and recipe.matrix_lr is not None
-        )
-        (blocks if in_block else others if weight else rest).append(parameter)
-    optimizers = [
-        torch.optim.AdamW(
-            [{"params": others}, {"params": rest, "weight_decay": 0.0}],
-            lr=recipe.lr,
-            betas=(0.9, 0.98),
-            weight_decay=recipe.weight_decay,
-        )
-    ]
-    if blocks:
-        optimizers.append(
-            torch.optim.Muon(
-                blocks, lr=recipe.matrix_lr, weight_decay=recipe.weight_decay
-            )
-        )
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["highest_lr"] = group["lr"]
-    return optimizers
-
-
-def set_learning_rates(
-    optimizers: list[torch.optim.Optimizer], recipe: Recipe, done: float
-) -> None:
-    """Set the learning rates for a moment of the run: done goes from 0 to 1."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group["highest_lr"] * learning_rate(
-                done, recipe.warm_up
-            )
-
-
-def learning_rate(done: float, warm_up: float) -> float:
-    """Give the share of the highest learning rate: a straight rise, then half a
-    cosine to zero."""
-    if done < warm_up:
-        return done / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    mean: Sequence[float],
-    std: Sequence[float],
-) -> tuple[float, float, list[float]]:
-    """Compute the mean cross-entropy, the accuracy, and that of each class, on
-    uint8 pictures."""
-    model.eval()
-    logits = torch.cat(
-        [model(normalize(part, mean, std)) for part in images.split(500)]
-    )
-    right = (logits.argmax(dim=1) == labels).double()
-    by_class = [
-        right[labels == number].mean().item()
-        for number in range(logits.shape[1])
-    ]
-    return F.cross_entropy(logits, labels).item(), right.mean().item(), by_class
-
-
-def find_device(name: str) -> tuple[torch.device, int, int]:
-    """Find the device to train on, this process's rank and the number of
-    processes.
-
-    Raises ValueError for a device that is not there.
-    """
-    there = ["cpu"]
-    if torch.backends.mps.is_available():
-        there.insert(0, "mps")
-    if torch.cuda.is_available():
-        there.insert(0, "cuda")
-    if name not in ("auto", *there):
-        raise ValueError(
-            f"no device {name!r} here: there are {', '.join(there)}"
-        )
-    kind = there[0] if name == "auto" else name
-    world, rank, local_rank = read_torchrun()
-    if world == 1:
-        return torch.device(kind), 0, 1
-    if name == "mps":
-        raise ValueError(
-            f"PyTorch cannot train in {world} processes on mps: start one "
-            "without torchrun, or use --device cpu"
-        )
-    if kind == "cuda":
-        if local_rank >= torch.cuda.device_count():
-            raise ValueError(
-                f"{local_rank + 1} processes on a machine with {torch.cuda.device_count()} GPUs: "
-                "give torchrun --nproc_per_node as many as there are GPUs"
-            )
-        torch.cuda.set_device(local_rank)
-        device = torch.device("cuda", local_rank)
-    else:
-        device = torch.device("cpu")
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
-    return device, rank, world
-
-
-def read_torchrun() -> tuple[int, int, int]:
-    """Read what torchrun says: the number of processes, rank and local rank.
-
-    Without torchrun it is 1, 0, 0.
-    """
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return 1, 0, 0
-    names = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
-    remedy = (
-        "start many processes by torchrun, which sets "
-        f"{', '.join(names)}; for one, unset WORLD_SIZE"
-    )
-    values = []
-    for name in (*names, "MASTER_ADDR", "MASTER_PORT"):
-        if name not in os.environ:
-            raise ValueError(
-                f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {name} is not set: {remedy}"
-            )
-    for name in names:
-        value = os.environ[name]
-        if not value.isdecimal():
-            raise ValueError(f"{name} is no whole number, {value!r}: {remedy}")
-        values.append(int(value))
-    world, rank, local_rank = values
-    if rank >= world:
-        raise ValueError(f"RANK is {rank} of WORLD_SIZE {world}: {remedy}")
-    return world, rank, local_rank
-
-
-def describe_machine(device: torch.device, world: int) -> dict:
-    """Say what the numbers of a log were made on."""
-    name = platform.processor() or platform.machine()
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    elif Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [
-            line.split(":")[1].strip()
-            for line in lines
-            if line.startswith("model name")
-        ]
-        name = names[0] if names else name
-    return {
-        "hardware": {
-            "device": device.type,
-            "name": name,
-            "processes": world,
-            "threads": torch.get_num_threads(),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-        },
-    }
-
-
-@contextmanager
-def sigterm_like_ctrl_c() -> Iterator[None]:
-    """Have SIGTERM raise KeyboardInterrupt, so that both end a run alike."""
-
-    def interrupt(*_) -> None:
-        raise KeyboardInterrupt("SIGTERM")
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def stop(line: str, interrupt: KeyboardInterrupt) -> None:
-    """Print why a command was stopped, and exit with a shell's status."""
-    by_ctrl_c = not interrupt.args
-    if sys.stderr.isatty():
-        print(file=sys.stderr)  # leave the progress bar's line
-    print(
-        line.format(how="Ctrl-C" if by_ctrl_c else "SIGTERM"), file=sys.stderr
-    )
-    number = signal.SIGINT if by_ctrl_c else signal.SIGTERM
-    sys.exit(128 + number)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train a Vision Transformer on Fashion-MNIST, on a CPU or a GPU, with
-    torchrun on many."""
+    """Train a ViT on Fashion-MNIST: on a CPU, a GPU, or many with torchrun."""
     parser = argparse.ArgumentParser(
         "python -m vit_tutorial.train", description=main.__doc__
     )
-    parser.add_argument(
-        "--recipe",
-        choices=RECIPES,
-        default="quick",
-        help="default: %(default)s",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        help="folder to write to; default: runs/RECIPE-N",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="cpu, cuda, mps; auto, the default: the best there is",
-    )
-    parser.add_argument(
-        "--epochs",
-        type=int,
-        metavar="N",
-        help="instead of the recipe's: "
-        + ", ".join(
-            f"{name} {recipe.epochs}" for name, recipe in RECIPES.items()
-        ),
-    )
-    parser.add_argument(
+    add, default = parser.add_argument, "default: %(default)s"
+    add("--recipe", choices=RECIPES, default="quick", help=default)
+    add("--out", metavar="DIR", help="where to write; default: runs/RECIPE-N")
+    add("--seed", type=int, default=0, metavar="N", help=default)
+    add("--device", default="auto", help="cpu, cuda, mps or auto; " + default)
+    epochs = (f"{name} {recipe.epochs}" for name, recipe in RECIPES.items())
+    epochs = "instead of the recipe's: " + ", ".join(epochs)
+    add("--epochs", type=int, metavar="N", help=epochs)
+    add(
         "--compile",
         choices=("off", "default", "reduce-overhead"),
         default="default",
-        help="on a GPU: off, or the mode of torch.compile; default: %(default)s",
+        help="on a GPU: off, or the mode of torch.compile; " + default,
     )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on where the run in DIR stopped",
-    )
+    add("--resume", action="store_true", help="go on where the run stopped")
     given = parser.parse_args(arguments)
-    command = f"python -m vit_tutorial.train --recipe {given.recipe} --seed {given.seed}"
-    out = given.out or f"runs/{given.recipe}-{given.seed}"
+
+    name, seed = given.recipe, given.seed
+    command = f"{parser.prog} --recipe {name} --seed {seed}"
+    out = given.out or f"runs/{name}-{seed}"
     try:
-        recipe = RECIPES[given.recipe]
+        recipe = RECIPES[name]
         if given.epochs is not None:
             recipe = replace(recipe, epochs=given.epochs)
             command += f" --epochs {given.epochs}"
@@ -761,7 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             train(
                 recipe,
                 out,
-                seed=given.seed,
+                seed=seed,
                 device=given.device,
                 resume=given.resume,
                 compile_mode=given.compile,
