@@ -203,7 +203,8 @@ def keep_epoch(run: Run) -> None:
     write_checkpoint(run.out, checkpoint)
     write_log(run.out / "log.jsonl", run.records)
     print(
-        "epoch {epoch}/{epochs}: training loss {train_loss:.3f}, accuracy "
+        # Narrow enough for a page of the book.
+        "epoch {epoch}/{epochs}: training loss {train_loss:.3f}, "
         "{train_accuracy:.2%}; held out {validation_loss:.3f}, "
         "{validation_accuracy:.2%}; {images_per_second} images/s".format(
             epochs=run.recipe.epochs, **run.records[-1]
