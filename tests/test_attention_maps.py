@@ -173,15 +173,31 @@ def test_a_recording_inside_a_recording(vit, images, fused_calls):
     assert is_as_before(vit, images, fused_calls)
 
 
-def test_other_hooks_stay(vit, images):
+def test_other_hooks_stay_and_so_does_the_way_their_layer_computes(vit, images):
+    """A reader's own hook hears a layer that is not fused, as Attention's docstring says."""
     seen = []
-    attend = vit.transformer.layers[0][0].fn.attend
-    handle = attend.register_forward_hook(lambda *_: seen.append(1))
+    first = vit.transformer.layers[0][0].fn
+    first.fused = False
+    handle = first.attend.register_forward_hook(lambda *_: seen.append(1))
     with record_attention(vit):
         vit(images)
     vit(images)
+    with switch_off_heads(vit, {0: [1]}), change_temperature(vit, 2.0):
+        vit(images)
+    vit(images)
+    assert len(seen) == 4
     handle.remove()
-    assert len(seen) == 2
+    assert [layer[0].fn.fused for layer in vit.transformer.layers] == [False, True, True]
+
+
+def test_what_a_hook_returns_is_used(vit, images):
+    layer = vit.transformer.layers[0][0].fn
+    layer.fused = False
+    with layer.attend.register_forward_hook(lambda *heard: torch.zeros_like(heard[2])):
+        without_any = vit(images)
+    with switch_off_heads(vit, {0: [0, 1]}):
+        torch.testing.assert_close(without_any, vit(images))
+    assert not torch.allclose(without_any, vit(images), atol=1e-3)
 
 
 def test_a_copy_made_while_recording_does_not_write_into_the_maps(vit, images):
@@ -1016,7 +1032,7 @@ def of_the_book(request):
     images, _ = load_dataset("fashion_mnist", "test", subset=20)
     width = request.param[1]
     left = (28 - width) // 2
-    pictures = normalize(images[:2], vit.config["mean"], vit.config["std"])
+    pictures = normalize(images[:2], vit.facts["mean"], vit.facts["std"])
     pictures = pictures[..., left : left + width].double()
     with torch.no_grad(), record_attention(vit) as maps:
         vit(pictures)

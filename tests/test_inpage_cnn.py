@@ -48,7 +48,7 @@ def reference(cnn, images):
     """The same by PyTorch."""
     cnn = dequantised(cnn)
     channels = cnn.config["channels"]
-    mean, std = cnn.config.get("mean", [0.0] * channels), cnn.config.get("std", [1.0] * channels)
+    mean, std = cnn.facts.get("mean", [0.0] * channels), cnn.facts.get("std", [1.0] * channels)
     x = normalize(images, mean, std)
     return cnn(x), cnn.stages(x)
 
@@ -90,7 +90,7 @@ KINDS = [  # of two classes at least, so that there is something to be larger
 def test_every_kind_of_cnn_says_the_same(page, config, size):
     cnn = random_cnn(num_classes=3, **config)
     channels = config["channels"]
-    cnn.config |= {"mean": (0.4, 0.5, 0.6)[:channels], "std": (0.3,) * channels}
+    cnn.facts |= {"mean": (0.4, 0.5, 0.6)[:channels], "std": (0.3,) * channels}
     images = torch.randint(256, (5, channels, *size), dtype=torch.uint8)
     seen = run(page, cnn, images)
     assert_same(seen, reference(cnn, images))
@@ -169,7 +169,7 @@ def test_what_is_no_cnn_is_refused(model):
 def test_the_build_reads_from_the_file_what_the_kernel_packs(tmp_path):
     cnn = random_cnn(num_classes=3, channels=1, widths=(3, 4, 5))
     cnn.stages[0][1].num_batches_tracked += 7
-    cnn.config |= {"class_names": ("a", "b", "c"), "mean": (0.3,)}
+    cnn.facts |= {"class_names": ("a", "b", "c"), "mean": (0.3,)}
     save_model(cnn, tmp_path / "small.safetensors")
     assert quantise(*read_checkpoint(tmp_path / "small.safetensors")) == page_cnn(cnn)
 
@@ -185,7 +185,7 @@ def test_eight_bits_cost_at_most_a_tenth_of_a_point():
     cnn = load_pretrained("cnn-55000-0")
     assert {name: cnn.config[name] for name in SMALL_CNN} == SMALL_CNN
     images, labels = load_dataset("fashion_mnist", "test")
-    pictures = normalize(images, cnn.config["mean"], cnn.config["std"]).split(500)
+    pictures = normalize(images, cnn.facts["mean"], cnn.facts["std"]).split(500)
     before, after = (
         torch.cat([model(part).argmax(dim=1) for part in pictures]).eq(labels).double().mean()
         for model in (cnn, dequantised(cnn))

@@ -102,7 +102,7 @@ def reference(
     vit = deepcopy(dequantised(vit))
     channels = vit.config["channels"]
     mean, std = (
-        vit.config.get(name, [fill] * channels) for name, fill in (("mean", 0.0), ("std", 1.0))
+        vit.facts.get(name, [fill] * channels) for name, fill in (("mean", 0.0), ("std", 1.0))
     )
     pictures = normalize(images, mean, std)
     if order is not None:
@@ -199,7 +199,7 @@ KINDS = [
 @pytest.mark.parametrize("changes", [{}, {"keep": [1, 6]}, {"positions": False}], ids=str)
 def test_every_kind_of_vit_says_the_same(page, kind, changes):
     vit = randomise(ViT(**SMALL | kind), std=0.5)
-    vit.config |= {
+    vit.facts |= {
         "mean": (0.4, 0.5, 0.6)[: vit.config["channels"]],
         "std": (0.3,) * vit.config["channels"],
     }
@@ -316,7 +316,7 @@ def test_unpacking_leaves_the_reader_s_random_numbers_alone():
 
 def test_the_build_reads_from_the_file_what_the_kernel_packs(tmp_path):
     vit = randomise(ViT(**SMALL, position="learned_2d"))
-    vit.config |= {"class_names": ("a", "b", "c"), "mean": (0.3,)}
+    vit.facts |= {"class_names": ("a", "b", "c"), "mean": (0.3,)}
     save_model(vit, tmp_path / "small.safetensors")
     assert quantise(*read_checkpoint(tmp_path / "small.safetensors")) == page_vit(vit)
 
@@ -344,7 +344,7 @@ def test_the_book_s_model_is_light_enough_for_a_page(page):
 @torch.no_grad()
 def test_eight_bits_cost_at_most_a_tenth_of_a_point(fashion):
     images, labels = load_dataset("fashion_mnist", "test")
-    pictures = normalize(images, fashion.config["mean"], fashion.config["std"]).split(500)
+    pictures = normalize(images, fashion.facts["mean"], fashion.facts["std"]).split(500)
     before, after = (
         torch.cat([model(part).argmax(dim=1) for part in pictures]).eq(labels).double().mean()
         for model in (fashion, dequantised(fashion))

@@ -312,8 +312,8 @@ def test_an_official_checkpoint_gives_its_library_s_logits(
         assert expected.std() > 0.05
         torch.testing.assert_close(vit(images), expected, atol=1e-5, rtol=0)
     facts = PUBLISHERS[publisher]
-    assert vit.config["dataset"] == "ImageNet"
-    assert (vit.config["mean"], vit.config["std"]) == (facts.mean, facts.std)
+    assert vit.facts["dataset"] == "ImageNet"
+    assert (vit.facts["mean"], vit.facts["std"]) == (facts.mean, facts.std)
     save_model(vit, tmp_path / "saved.safetensors")  # the facts too are plain values
 
 
@@ -372,7 +372,7 @@ def test_half_precision_is_loaded_as_float32(monkeypatch, server):
 def fashion(monkeypatch, tmp_path):
     """A stand-in for the bundled file, as the training program writes it."""
     vit = randomise(ViT(**SQUARE, qkv_bias=True))
-    vit.config |= {"dataset": "fashion_mnist", "class_names": ["a", "b"], "mean": (0.3,)}
+    vit.facts |= {"dataset": "fashion_mnist", "class_names": ["a", "b"], "mean": (0.3,)}
     save_model(vit, tmp_path / "fashion.safetensors")
     monkeypatch.setattr(pretrained, "ASSETS", tmp_path)
     return vit
@@ -381,6 +381,7 @@ def fashion(monkeypatch, tmp_path):
 def test_a_bundled_model_is_loaded_with_its_facts_and_without_a_network(fashion):
     vit = load_pretrained("fashion")
     assert vit.config == fashion.config
+    assert vit.facts == fashion.facts
     assert not vit.training
     images = torch.randn(2, 3, 8, 8)
     assert torch.equal(vit(images), fashion(images))
@@ -389,6 +390,7 @@ def test_a_bundled_model_is_loaded_with_its_facts_and_without_a_network(fashion)
 def test_a_bundled_model_can_be_resized(fashion):
     vit = load_pretrained("fashion", image_size=(8, 12))
     assert vit.config == fashion.config | {"image_size": (8, 12)}
+    assert vit.facts == fashion.facts
     assert not vit.training
     assert vit(torch.randn(2, 3, 8, 12)).shape == (2, 5)
 
@@ -417,7 +419,7 @@ def test_resized_to_another_grid_it_agrees_with_timm(image_size, monkeypatch, se
     with torch.no_grad():
         torch.testing.assert_close(vit(images), resized(images), atol=1e-5, rtol=0)
     assert vit.config["image_size"] == image_size
-    assert vit.config["dataset"] == "ImageNet"
+    assert vit.facts["dataset"] == "ImageNet"
 
 
 def test_another_number_of_classes_gives_a_head_of_zeros(monkeypatch, server, tmp_path):
@@ -437,10 +439,10 @@ def test_another_number_of_classes_gives_a_head_of_zeros(monkeypatch, server, tm
 
 def test_class_names_stay_with_their_head():
     vit = randomise(ViT(**SQUARE))
-    vit.config |= {"class_names": list("abcde"), "mean": (0.5,)}
-    assert adapt(vit, num_classes=5).config["class_names"] == list("abcde")
-    assert "class_names" not in adapt(vit, num_classes=4).config
-    assert adapt(vit, num_classes=4).config["mean"] == (0.5,)
+    vit.facts |= {"class_names": list("abcde"), "mean": (0.5,)}
+    assert adapt(vit, num_classes=5).facts["class_names"] == list("abcde")
+    assert "class_names" not in adapt(vit, num_classes=4).facts
+    assert adapt(vit, num_classes=4).facts["mean"] == (0.5,)
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
@@ -856,7 +858,7 @@ def test_the_books_model_is_the_one_its_log_tells_of():
     assert chosen["epoch"] == test["epoch"]
 
     images, labels = load_dataset("fashion_mnist", "test")
-    _, accuracy, _ = evaluate(vit, images, labels, vit.config["mean"], vit.config["std"])
+    _, accuracy, _ = evaluate(vit, images, labels, vit.facts["mean"], vit.facts["std"])
     assert accuracy == pytest.approx(test["test_accuracy"], abs=5e-4)  # on another CPU: 5 pictures
     assert accuracy > 0.923
 
@@ -871,14 +873,14 @@ def test_each_small_model_is_the_one_its_log_tells_of(name):
     for argument, value in log[0]["recipe"]["model"].items():
         assert built_with[argument] == value
     images, labels = load_dataset("fashion_mnist", "test")
-    _, accuracy, _ = evaluate(model, images, labels, model.config["mean"], model.config["std"])
+    _, accuracy, _ = evaluate(model, images, labels, model.facts["mean"], model.facts["std"])
     assert accuracy == pytest.approx(log[-1]["test_accuracy"], abs=2e-3)  # on another CPU
 
 
 def test_a_bundled_cnn_is_loaded_as_it_is():
     cnn = load_pretrained("cnn-500-0")
     assert isinstance(cnn, CNN)
-    assert len(cnn.config["class_names"]) == 10
+    assert len(cnn.facts["class_names"]) == 10
     assert cnn(torch.randn(1, 1, 36, 20)).shape == (1, 10)
     for change in ({"num_classes": 3}, {"image_size": 32}):
         (what,) = change

@@ -78,7 +78,7 @@ def test_converted_weights_can_be_saved(path):
 
 def test_facts_beside_the_arguments_come_back_too(path):
     vit = randomise(ViT(**SQUARE))
-    vit.config |= {
+    vit.facts |= {
         "mean": (0.2860406,),
         "std": (0.35302424,),
         "class names": ["T-shirt/top", "Ärmel", "包"],
@@ -86,12 +86,14 @@ def test_facts_beside_the_arguments_come_back_too(path):
         "licence": None,
     }
     save_model(vit, path)
-    assert load_model(path).config == vit.config
+    loaded = load_model(path)
+    assert loaded.facts == vit.facts
+    assert loaded.config == vit.config
 
 
 def test_the_metadata_can_be_read_without_us(path):
     vit = ViT(**SQUARE)
-    vit.config["classes"] = ["a", "b"]
+    vit.facts["classes"] = ["a", "b"]
     save_model(vit, path)
     with safe_open(path, framework="np") as file:
         metadata = file.metadata()
@@ -182,11 +184,23 @@ def test_a_model_that_its_config_would_not_build_is_not_saved(path):
     assert not list(path.parent.iterdir())
 
 
+def test_a_fact_among_the_arguments_or_named_as_one_is_not_saved(path):
+    vit = ViT(**SQUARE)
+    vit.config["mean"] = (0.5,)
+    with pytest.raises(ValueError, match=r"not what its config builds.*unexpected.*'mean'"):
+        save_model(vit, path)
+    vit = ViT(**SQUARE)
+    vit.facts["dim"] = 24
+    with pytest.raises(ValueError, match="gives dim twice"):
+        save_model(vit, path)
+    assert not list(path.parent.iterdir())
+
+
 @pytest.mark.parametrize("fact", [torch.zeros(2), {1: "one"}, {"a"}, np.float32(1), float("nan")])
 def test_a_fact_that_json_cannot_hold_is_not_saved(fact, path):
     vit = ViT(**SQUARE)
-    vit.config["fact"] = fact
-    with pytest.raises(ValueError, match="config"):
+    vit.facts["fact"] = fact
+    with pytest.raises(ValueError, match="facts"):
         save_model(vit, path)
     assert not list(path.parent.iterdir())
 
@@ -291,11 +305,12 @@ def small_cnn() -> CNN:
 
 def test_a_saved_cnn_is_loaded_as_it_was(path):
     cnn = small_cnn()
-    cnn.config |= {"mean": (0.5, 0.25), "class_names": ["a", "b", "c"]}
+    cnn.facts |= {"mean": (0.5, 0.25), "class_names": ["a", "b", "c"]}
     save_model(cnn.train(), path)
     loaded = load_model(path)
     assert isinstance(loaded, CNN)
     assert loaded.config == cnn.config
+    assert loaded.facts == cnn.facts
     assert loaded.config["widths"] == (3, 4, 6)  # no list
     assert not loaded.training
     assert_same_state(loaded.state_dict(), cnn.state_dict())
@@ -378,7 +393,7 @@ def test_a_flipped_bit_never_goes_unnoticed(path):
             noticed += 1
             continue
         assert position < end  # padding, or the name of the checksum itself
-        assert loaded.config == expected.config
+        assert (loaded.config, loaded.facts) == (expected.config, expected.facts)
         assert_same_state(loaded.state_dict(), expected.state_dict())
     assert noticed > 0.9 * len(whole) / 3
 
@@ -592,21 +607,21 @@ def test_weights_that_are_parts_of_one_tensor_can_be_saved(path):
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("facts", "message"),
     [
-        ({"mean": (0.5, float("nan"))}, r"config\['mean'\]\[1\] is nan"),
-        ({"std": float("-inf")}, r"config\['std'\] is -inf"),
-        ({"names": {1: "one"}}, r"config\['names'\] has the key 1"),
-        ({"names": {"tuple": [1]}}, r"config\['names'\].*only key 'tuple'"),
-        ({"names": {"a"}}, r"config\['names'\] is a set"),
-        ({"size": np.float32(1)}, r"config\['size'\] is a float32"),
-        ({1: "one"}, r"config has the key 1"),
+        ({"mean": (0.5, float("nan"))}, r"facts\['mean'\]\[1\] is nan"),
+        ({"std": float("-inf")}, r"facts\['std'\] is -inf"),
+        ({"names": {1: "one"}}, r"facts\['names'\] has the key 1"),
+        ({"names": {"tuple": [1]}}, r"facts\['names'\].*only key 'tuple'"),
+        ({"names": {"a"}}, r"facts\['names'\] is a set"),
+        ({"size": np.float32(1)}, r"facts\['size'\] is a float32"),
+        ({1: "one"}, r"facts has the key 1"),
     ],
     ids=str,
 )
-def test_what_json_cannot_hold_is_named_with_its_place(config, message, path):
+def test_what_json_cannot_hold_is_named_with_its_place(facts, message, path):
     vit = ViT(**SQUARE)
-    vit.config |= config
+    vit.facts |= facts
     with pytest.raises(ValueError, match=message):
         save_model(vit, path)
     assert not list(path.parent.iterdir())

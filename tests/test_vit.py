@@ -405,7 +405,7 @@ def test_sizes_are_whole_numbers(name, wrong):
         (lambda: Attention(8, dropout="0.1"), "dropout must be a number from 0 to 1, got '0.1'"),
         (lambda: Attention(8, qkv_bias="no"), "qkv_bias must be True or False, got 'no'"),
         (lambda: Transformer(8, -1, 2, 4, 12), "depth must be at least 1, got -1"),
-        (lambda: Transformer(8, 1, 2, 4, "12"), "hidden_dim must be a whole number .* got '12'"),
+        (lambda: Transformer(8, 1, 2, 4, "12"), "mlp_dim must be a whole number .* got '12'"),
         (lambda: FeedForward(8, 10**30), "hidden_dim must be at most 2,147,483,647, got 1000"),
         (lambda: FeedForward(8, 12, math.nan), "dropout must be a number from 0 to 1, got nan"),
         (lambda: PreNorm(8, nn.Identity(), eps=-1), "eps must be a small number above 0, .* -1"),

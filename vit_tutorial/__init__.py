@@ -1,13 +1,14 @@
-"""The Vision Transformer, taken apart: the code that the book reads line by
-line."""
+"""The Vision Transformer, taken apart: the code that the book reads."""
 
 from vit_tutorial.attention_maps import (
     attention_on_grid,
     attention_relevance,
     attention_rollout,
-    change_temperature,
     layer_predictions,
     mean_attention_distance,
+)
+from vit_tutorial.inside import (
+    change_temperature,
     record_attention,
     switch_off_heads,
 )

@@ -122,7 +122,10 @@ def checked(constructor: Callable) -> Callable:
 
     @functools.wraps(constructor)
     def check_first(*args, **kwargs):
-        given = signature.bind(*args, **kwargs)
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError:  # Python's own message names the class
+            return constructor(*args, **kwargs)
         for name, value in given.arguments.items():
             if name in ARGUMENTS:
                 given.arguments[name] = ARGUMENTS[name](name, value)

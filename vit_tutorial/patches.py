@@ -1,62 +1,45 @@
-"""Pictures to patches and back: the first step of equation 1."""
-
-import operator
+"""Images to patches and back: the first step of equation 1."""
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from vit_tutorial.checks import (
-    LARGEST,
     check_batch,
     check_grid,
+    check_pixels,
     check_tensor,
-    is_whole,
 )
 
 
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Read one number as a square: 16 -> (16, 16); (height, width) stays as it
-    is.
+    """Read one number as a square: 16 -> (16, 16); (height, width) stays.
 
     Raises ValueError for anything but whole numbers of pixels, at least 1.
     """
-    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    if len(sides) != 2 or not all(
-        is_whole(side) and 1 <= side <= LARGEST for side in sides
-    ):
-        raise ValueError(
-            f"a size is one whole number of pixels, at least 1, or (height, width); got {size!r}"
-        )
-    height, width = map(operator.index, sides)
-    return height, width
-
-
-def as_given(size: int | tuple[int, int]) -> int | tuple[int, int]:
-    """Return a size in the form it was given, one number or a pair, as plain
-    ints."""
-    return pair(size) if isinstance(size, (tuple, list)) else pair(size)[0]
+    size = check_pixels("a size", size)
+    return size if isinstance(size, tuple) else (size, size)
 
 
 def patch_grid(
     image_size: int | tuple[int, int], patch_size: int | tuple[int, int]
 ) -> tuple[int, int]:
-    """Count the patches of a picture as (rows, columns).
+    """Count the patches of an image as (rows, columns).
 
-    Raises ValueError where the patch does not divide the picture.
+    Raises ValueError where the patch does not divide the image.
     """
     (height, width), (p1, p2) = pair(image_size), pair(patch_size)
     if height % p1 or width % p2:
         raise ValueError(
-            f"patches of {p1} x {p2} pixels do not tile a picture of {height} x {width}: "
-            f"the height must be a multiple of {p1} and the width a multiple of {p2}"
+            f"patches of {p1} x {p2} pixels do not tile an image of {height} x "
+            f"{width}: the height must be a multiple of {p1} and the width a "
+            f"multiple of {p2}"
         )
     return height // p1, width // p2
 
 
 def patchify(images: Tensor, patch_size: int | tuple[int, int]) -> Tensor:
-    """Cut pictures into non-overlapping patches, row by row, and flatten each
-    one.
+    """Cut images into non-overlapping patches, row by row, and flatten each.
 
     Args:
         images: (b, c, H, W), any dtype.
@@ -64,9 +47,9 @@ def patchify(images: Tensor, patch_size: int | tuple[int, int]) -> Tensor:
 
     Returns:
         (b, n, p1*p2*c) with n = (H/p1) * (W/p2); within a patch the channel
-            runs fastest.
+        runs fastest.
 
-    Raises ValueError where the patch does not divide the picture.
+    Raises ValueError where the patch does not divide the image.
     Source: section 3.1, x -> x_p.
     """
     check_batch(images)
@@ -83,7 +66,7 @@ def patchify(images: Tensor, patch_size: int | tuple[int, int]) -> Tensor:
 def unpatchify(
     patches: Tensor, grid: tuple[int, int], patch_size: int | tuple[int, int]
 ) -> Tensor:
-    """Lay patches out as pictures again, the exact inverse of `patchify`.
+    """Lay patches out as images again, the exact inverse of `patchify`.
 
     Args:
         patches: (b, n, p1*p2*c).
@@ -99,17 +82,20 @@ def unpatchify(
     check_tensor(patches, "patches")
     if patches.ndim != 3:
         raise ValueError(
-            f"patches come as (b, n, p*p*c), got a shape of {tuple(patches.shape)}"
+            "patches come as (b, n, p*p*c), got a shape of "
+            f"{tuple(patches.shape)}"
         )
     (rows, columns), (p1, p2) = check_grid(grid), pair(patch_size)
     n, length = patches.shape[1:]
     if rows * columns != n:
         raise ValueError(
-            f"a grid of {rows} x {columns} holds {rows * columns} patches, not the {n} given"
+            f"a grid of {rows} x {columns} holds {rows * columns} patches, "
+            f"not the {n} given"
         )
     if length % (p1 * p2):
         raise ValueError(
-            f"a patch of {p1} x {p2} pixels holds a multiple of {p1 * p2} numbers, not {length}"
+            f"a patch of {p1} x {p2} pixels holds a multiple of {p1 * p2} "
+            f"values, not {length}"
         )
     return rearrange(
         patches,
@@ -122,7 +108,7 @@ def unpatchify(
 
 
 class Patchify(nn.Module):
-    """`patchify` as a layer without parameters."""
+    """Apply `patchify` as a layer, which has no parameters."""
 
     def __init__(self, patch_size: int | tuple[int, int]):
         super().__init__()

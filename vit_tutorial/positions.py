@@ -1,24 +1,117 @@
-"""Where a patch was: the position embeddings a ViT can add to its tokens, and
-their resizing."""
+"""Where a patch was: every kind of position embedding that a ViT can add to its
+tokens.
+
+A kind is a class with a row in POSITIONS. The page's kinds are in
+`widgets/engine/vit.js`.
+"""
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from torch import Tensor
+from torch import Tensor, nn
 
 from vit_tutorial.checks import check_grid, check_tensor, is_whole
 
-POSITIONS = ("none", "learned", "learned_2d", "sincos_2d")
+
+class NoPositions:
+    """Add nothing, and be the base of the kinds that do.
+
+    The numbers of a kind are attributes of the ViT itself, which gives them
+    their names in checkpoints, such as `pos_embedding`. A kind reads the ViT's
+    `grid`, `num_prefix` (tokens before the patches) and `config`.
+    """
+
+    def make(self, vit: nn.Module) -> None:
+        """Give a ViT its parameters or buffers: `pos_` and a name."""
+
+    def of_patches(self, vit: nn.Module) -> Tensor | None:
+        """Return an embedding for each patch, (patches, D), row by row."""
+        return None
+
+    def of_tokens(self, vit: nn.Module) -> Tensor:
+        """Return what each token gets, (1, n, D): 0 for the class token."""
+        return F.pad(self.of_patches(vit), (0, 0, vit.num_prefix, 0))[None]
+
+    def resized(
+        self, vit: nn.Module, grid: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """Return the parameters for another grid (rows, columns), by name."""
+        return {}
+
+
+class Learned(NoPositions):
+    """A learned vector for each token, the class token too: E_pos of eq. 1."""
+
+    def make(self, vit):
+        rows, columns = vit.grid
+        n, dim = vit.num_prefix + rows * columns, vit.config["dim"]
+        vit.pos_embedding = nn.Parameter(torch.empty(1, n, dim))
+
+    def of_patches(self, vit):
+        return vit.pos_embedding[0, vit.num_prefix :]
+
+    def of_tokens(self, vit):
+        return vit.pos_embedding
+
+    def resized(self, vit, grid):
+        resized = resize_pos_embedding(
+            vit.pos_embedding, vit.grid, grid, vit.num_prefix
+        )
+        return {"pos_embedding": resized}
+
+
+class Learned2D(NoPositions):
+    """A learned half for each row of patches and one for each column: appendix
+    D.4."""
+
+    def make(self, vit):
+        (rows, columns), dim = vit.grid, vit.config["dim"]
+        if dim % 2:
+            raise ValueError(
+                f'position="learned_2d" needs an even dim, got {dim}'
+            )
+        vit.pos_rows = nn.Parameter(torch.empty(rows, dim // 2))
+        vit.pos_columns = nn.Parameter(torch.empty(columns, dim // 2))
+
+    def of_patches(self, vit):
+        return rows_and_columns(vit.pos_rows, vit.pos_columns)
+
+    def resized(self, vit, grid):
+        _, columns = grid  # resized as a whole; then a row and a column say it
+        places = resize_pos_embedding(
+            self.of_patches(vit)[None], vit.grid, grid, num_prefix=0
+        )[0]
+        first_row, _ = places[:columns].chunk(2, dim=-1)
+        _, first_column = places[::columns].chunk(2, dim=-1)
+        return {"pos_columns": first_row, "pos_rows": first_column}
+
+
+class Sincos2D(NoPositions):
+    """Sines and cosines of row and column, computed rather than learned."""
+
+    def make(self, vit):
+        table = sincos_2d(vit.grid, vit.config["dim"])
+        vit.register_buffer("pos_sincos", table, persistent=False)
+
+    def of_patches(self, vit):
+        return vit.pos_sincos
+
+
+POSITIONS = {
+    "none": NoPositions(),
+    "learned": Learned(),
+    "learned_2d": Learned2D(),
+    "sincos_2d": Sincos2D(),
+}
 
 
 def sincos_2d(grid: tuple[int, int], dim: int) -> Tensor:
-    """Write each place of a grid as sines and cosines of its row and of its
-    column.
+    """Write each place of a grid as sines and cosines of its row and column.
 
     Args:
         grid: (rows, columns).
-        dim: length of one embedding, a multiple of 4: sine and cosine of the
-            column, then of the row, each over dim/4 wavelengths from 2*pi to
+        dim: of one embedding, a multiple of 4: sine and cosine of the column,
+            then of the row, each over dim/4 wavelengths from 2*pi to
             10,000 * 2*pi patches.
 
     Returns:
@@ -30,13 +123,12 @@ def sincos_2d(grid: tuple[int, int], dim: int) -> Tensor:
     rows, columns = check_grid(grid)
     if not is_whole(dim) or dim < 4 or dim % 4:
         raise ValueError(
-            f"2-D sine-cosine positions need dim to be a multiple of 4, got {dim!r}"
+            "2-D sine-cosine positions need dim to be a multiple of 4, "
+            f"got {dim!r}"
         )
     frequencies = 10_000.0 ** -(torch.arange(dim // 4) / max(dim // 4 - 1, 1))
     y = torch.outer(torch.arange(rows).float(), frequencies)  # (rows, dim/4)
-    x = torch.outer(
-        torch.arange(columns).float(), frequencies
-    )  # (columns, dim/4)
+    x = torch.outer(torch.arange(columns).float(), frequencies)
     return rows_and_columns(
         torch.cat((y.sin(), y.cos()), dim=1),
         torch.cat((x.sin(), x.cos()), dim=1),
@@ -97,21 +189,19 @@ def resize_pos_embedding(
         )
     if pos.ndim != 3 or pos.shape[:2] != (1, num_prefix + h * w):
         raise ValueError(
-            f"a grid of {h} x {w} and {num_prefix} token(s) in front need positions of shape "
-            f"(1, {num_prefix + h * w}, dim), got {tuple(pos.shape)}"
+            f"a grid of {h} x {w} and {num_prefix} token(s) in front need "
+            f"positions of shape (1, {num_prefix + h * w}, dim), "
+            f"got {tuple(pos.shape)}"
         )
     if (h, w) == (new_h, new_w):
         return pos
     prefix, places = pos[:, :num_prefix], pos[:, num_prefix:]
-    places = rearrange(places, "1 (h w) d -> 1 d h w", h=h)
+    places = rearrange(places, "1 (h w) d -> 1 d h w", h=h).float()
     bicubic = {"mode": "bicubic", "antialias": True, "align_corners": False}
-    if (
-        new_w == 1
-    ):  # PyTorch 2.13 interpolates a single column wrongly, a single row rightly
-        places = F.interpolate(
-            places.float().mT.contiguous(), (1, new_h), **bicubic
-        ).mT
+    if new_w == 1:  # PyTorch 2.13 gets a single column wrong, a single row not
+        turned = places.mT.contiguous()
+        places = F.interpolate(turned, (1, new_h), **bicubic).mT
     else:
-        places = F.interpolate(places.float(), (new_h, new_w), **bicubic)
+        places = F.interpolate(places, (new_h, new_w), **bicubic)
     places = rearrange(places, "1 d h w -> 1 (h w) d").to(pos.dtype)
     return torch.cat((prefix, places), dim=1)

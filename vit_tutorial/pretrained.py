@@ -1,28 +1,22 @@
-"""Trained models by their names: the book's own, and the official ones of four
-publishers.
+"""Load trained models by their names: the book's own, and the official ones of
+four publishers."""
 
-The official files are fetched once and kept: those of the Hugging Face hub
-where its own library keeps them, the others in this package's cache. A file
-gets its name there only when it is whole.
-"""
-
-import inspect
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-import pooch
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vit_tutorial.adapt import adapt, build_empty
 from vit_tutorial.cnn import CNN
-from vit_tutorial.positions import resize_pos_embedding
-from vit_tutorial.saving import LARGEST, check_numbers, load_model
+from vit_tutorial.data import ASSETS
+from vit_tutorial.downloads import check_digits, fetch, fetch_from_hub
+from vit_tutorial.saving import check_numbers, load_model
 from vit_tutorial.variants import create_vit
 from vit_tutorial.vit import ViT
 from vit_tutorial.weights import (
@@ -31,12 +25,6 @@ from vit_tutorial.weights import (
     from_timm,
     from_torchvision,
 )
-
-# Not imported from data.py, which is a command too: the package must not load
-# it on its own.
-ASSETS = Path(__file__).parent / "assets"
-CACHE = pooch.os_cache("vit_tutorial") / "checkpoints"
-TIMEOUT = 30  # seconds of silence after which a server counts as down
 
 # Each is a file in `assets`, and the README there says how it was made. Those
 # with a number are single runs of the experiments (see experiments.py), named
@@ -108,23 +96,24 @@ PUBLISHERS = {
 }
 
 # The name that its publisher gives it, the variant, the pixels of a side, and
-# the address. timm's names stand for what timm itself loads by them. All were
-# trained or fine-tuned on ImageNet's 1,000 classes.
+# the address, {name} being the first again. timm's names stand for what timm
+# itself loads by them. All were trained or fine-tuned on ImageNet's 1,000
+# classes.
 OFFICIAL = {
     "timm": """
-        vit_tiny_patch16_224   Ti/16  224  timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k
-        vit_tiny_patch16_384   Ti/16  384  timm/vit_tiny_patch16_384.augreg_in21k_ft_in1k
-        vit_small_patch32_224  S/32   224  timm/vit_small_patch32_224.augreg_in21k_ft_in1k
-        vit_small_patch32_384  S/32   384  timm/vit_small_patch32_384.augreg_in21k_ft_in1k
-        vit_small_patch16_224  S/16   224  timm/vit_small_patch16_224.augreg_in21k_ft_in1k
-        vit_small_patch16_384  S/16   384  timm/vit_small_patch16_384.augreg_in21k_ft_in1k
-        vit_base_patch32_224   B/32   224  timm/vit_base_patch32_224.augreg_in21k_ft_in1k
-        vit_base_patch32_384   B/32   384  timm/vit_base_patch32_384.augreg_in21k_ft_in1k
-        vit_base_patch16_224   B/16   224  timm/vit_base_patch16_224.augreg2_in21k_ft_in1k
-        vit_base_patch16_384   B/16   384  timm/vit_base_patch16_384.augreg_in21k_ft_in1k
-        vit_base_patch8_224    B/8    224  timm/vit_base_patch8_224.augreg2_in21k_ft_in1k
-        vit_large_patch16_224  L/16   224  timm/vit_large_patch16_224.augreg_in21k_ft_in1k
-        vit_large_patch16_384  L/16   384  timm/vit_large_patch16_384.augreg_in21k_ft_in1k
+        vit_tiny_patch16_224   Ti/16  224  timm/{name}.augreg_in21k_ft_in1k
+        vit_tiny_patch16_384   Ti/16  384  timm/{name}.augreg_in21k_ft_in1k
+        vit_small_patch32_224  S/32   224  timm/{name}.augreg_in21k_ft_in1k
+        vit_small_patch32_384  S/32   384  timm/{name}.augreg_in21k_ft_in1k
+        vit_small_patch16_224  S/16   224  timm/{name}.augreg_in21k_ft_in1k
+        vit_small_patch16_384  S/16   384  timm/{name}.augreg_in21k_ft_in1k
+        vit_base_patch32_224   B/32   224  timm/{name}.augreg_in21k_ft_in1k
+        vit_base_patch32_384   B/32   384  timm/{name}.augreg_in21k_ft_in1k
+        vit_base_patch16_224   B/16   224  timm/{name}.augreg2_in21k_ft_in1k
+        vit_base_patch16_384   B/16   384  timm/{name}.augreg_in21k_ft_in1k
+        vit_base_patch8_224    B/8    224  timm/{name}.augreg2_in21k_ft_in1k
+        vit_large_patch16_224  L/16   224  timm/{name}.augreg_in21k_ft_in1k
+        vit_large_patch16_384  L/16   384  timm/{name}.augreg_in21k_ft_in1k
     """,
     "torchvision": """
         vit_b_16  B/16  224  vit_b_16-c867db91.pth
@@ -160,34 +149,19 @@ class Checkpoint:
     address: str
 
     def build(self, **changes) -> ViT:
-        """Build its ViT without numbers, which takes no time and no memory."""
+        """Build its ViT without values, which takes no time and no memory."""
         arguments = {"num_classes": CLASSES, "image_size": self.image_size}
         arguments |= {"eps": PUBLISHERS[self.publisher].eps}
         return build_empty(create_vit, self.variant, **(arguments | changes))
-
-
-def build_empty(make: Callable[..., ViT], *variant: str, **arguments) -> ViT:
-    """Build a ViT on the meta device; ValueError for one too large to hold."""
-    sizes = {key: arguments[key] for key in ("image_size", "num_classes")}
-    try:
-        with torch.device("meta"):
-            vit = make(*variant, **arguments)
-    except RuntimeError as error:  # more entries than PyTorch can count
-        raise ValueError(f"a ViT of {sizes} is too large: {error}") from error
-    for name, tensor in (*vit.named_parameters(), *vit.named_buffers()):
-        if tensor.numel() > LARGEST:
-            raise ValueError(
-                f"a ViT of {sizes} is too large: {name} has {tensor.numel():,} "
-                f"entries, and {LARGEST:,} is the most that is built here"
-            )
-    return vit
 
 
 def read_table(publisher: str) -> dict[str, Checkpoint]:
     """Write a publisher's rows out as {name: Checkpoint}."""
     rows = [line.split() for line in OFFICIAL[publisher].strip().splitlines()]
     return {
-        name: Checkpoint(publisher, variant, int(pixels), address)
+        name: Checkpoint(
+            publisher, variant, int(pixels), address.format(name=name)
+        )
         for name, variant, pixels, address in rows
     }
 
@@ -221,9 +195,9 @@ def load_pretrained(
             patches differs from the checkpoint's, its position embeddings are
             resized.
 
-    `config` holds the constructor's arguments and, of the data the model was
-    trained on, its name ("dataset") and the "mean" and "std" that
-    `data.normalize` takes; the bundled ones add "class_names".
+    `facts` holds, of the data the model was trained on, its name ("dataset")
+    and the "mean" and "std" that `data.normalize` takes; the bundled ones add
+    "class_names".
 
     Official files are downloaded once, with a progress bar: from the hub by
     huggingface_hub (the extra [weights]), else by pooch. They are checked:
@@ -239,7 +213,8 @@ def load_pretrained(
     """
     if not isinstance(name, str):
         raise TypeError(
-            f"load_pretrained takes a name, such as 'fashion', not {name!r} ({type(name).__name__})"
+            "load_pretrained takes a name, such as 'fashion', not "
+            f"{name!r} ({type(name).__name__})"
         )
     if name not in CHECKPOINTS and name not in BUNDLED:
         raise ValueError(
@@ -253,69 +228,14 @@ def load_pretrained(
         vit = load_bundled(name)
         if changes and not isinstance(vit, ViT):
             raise ValueError(
-                f"{name} is a {type(vit).__name__}: it is loaded as it is, and reads images of "
-                f"many sizes; {' and '.join(changes)} are for ViTs"
+                f"{name} is a {type(vit).__name__}: it is loaded as it is, and "
+                f"reads images of many sizes; {' and '.join(changes)} are for "
+                "ViTs"
             )
     else:
-        CHECKPOINTS[name].build(
-            **changes
-        )  # sizes that do not fit are worth no download
+        CHECKPOINTS[name].build(**changes)  # before a download for nothing
         vit = load_official(name)
     return adapt(vit, **changes) if changes else vit
-
-
-def adapt(
-    vit: ViT,
-    *,
-    num_classes: int | None = None,
-    image_size: int | tuple[int, int] | None = None,
-) -> ViT:
-    """Copy a ViT for another number of classes, another image size, or both.
-
-    A head for another number of classes is new: zeros, as before training. For
-    another grid of patches, learned positions are resized and computed ones
-    computed; all other weights stay.
-
-    Raises ValueError for sizes that do not fit.
-    Source: section 3.2, fine-tuning.
-    """
-    known = inspect.signature(ViT).parameters
-    arguments = {
-        key: value for key, value in vit.config.items() if key in known
-    }
-    facts = {
-        key: value for key, value in vit.config.items() if key not in known
-    }
-    if num_classes is not None:
-        arguments["num_classes"] = num_classes
-    if image_size is not None:
-        arguments["image_size"] = image_size
-    build_empty(ViT, **arguments)  # too large a size is found without memory
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # leaves the caller's random numbers as they were
-        new = ViT(**arguments)
-    state = vit.state_dict()
-    if vit.position == "learned":
-        state["pos_embedding"] = resize_pos_embedding(
-            state["pos_embedding"], vit.grid, new.grid, vit.num_prefix
-        )
-    elif (
-        vit.position == "learned_2d"
-    ):  # resized as a grid; then one row and one column say it all
-        columns = new.grid[1]
-        positions = resize_pos_embedding(
-            vit.patch_positions()[None], vit.grid, new.grid, 0
-        )[0]
-        state["pos_columns"], _ = positions[:columns].chunk(2, dim=-1)
-        _, state["pos_rows"] = positions[::columns].chunk(2, dim=-1)
-    if arguments["num_classes"] != vit.config["num_classes"]:
-        for key in ("mlp_head.1.weight", "mlp_head.1.bias"):
-            state[key] = new.state_dict()[key]  # zeros
-        facts.pop("class_names", None)
-    new.load_state_dict(state)
-    new.config |= facts
-    return new.to(vit.mlp_head[1].weight).train(vit.training)
 
 
 def load_bundled(name: str) -> ViT | CNN:
@@ -348,127 +268,15 @@ def load_official(name: str) -> ViT:
         check_numbers(state, empty)
     except (KeyError, RuntimeError, SafetensorError, ValueError) as error:
         raise ValueError(
-            f"{path} does not hold the weights of {name}: {error}. If the file was damaged on this "
-            "machine, delete it and load it again"
+            f"{path} does not hold the weights of {name}: {error}. If the file "
+            "was damaged on this machine, delete it and load it again"
         ) from error
-    vit.config |= {
+    vit.facts = {
         "dataset": "ImageNet",
         "mean": publisher.mean,
         "std": publisher.std,
     }
     return vit.eval()
-
-
-def fetch(url: str) -> Path:
-    """Download a file into the cache, unless it is there already;
-    ConnectionError where it fails.
-
-    It is checked before it gets its name: a .pth against the digits of its
-    SHA-256 sum in that name, as in vit_b_16-c867db91.pth, an .npz by reading
-    it.
-    """
-    name = url.rpartition("/")[2]
-
-    def download(url, file, _):
-        answers = []  # pooch closes none that tells of an error
-        ask = pooch.HTTPDownloader(
-            progressbar=True,
-            chunk_size=2**16,
-            timeout=TIMEOUT,
-            hooks={"response": lambda answer, **_: answers.append(answer)},
-        )
-        try:
-            ask(url, file, None)
-        finally:
-            for answer in answers:
-                answer.close()
-        if name.endswith(".npz"):
-            from_npz(file)
-        else:
-            check_digits(file, name)
-
-    try:
-        return Path(
-            pooch.retrieve(
-                url, None, fname=name, path=CACHE, downloader=download
-            )
-        )
-    except (OSError, ValueError) as error:
-        raise ConnectionError(f"could not download {url}: {error}") from error
-
-
-def check_digits(path: str | Path, name: str) -> None:
-    """Raise ValueError unless a file's SHA-256 sum begins with the digits at
-    the end of its name, as in vit_b_16-c867db91.pth."""
-    expected = name.removesuffix(".pth").rpartition("-")[2]
-    if not (found := pooch.file_hash(path)).startswith(expected):
-        raise ValueError(
-            f"its SHA-256 sum should begin with {expected}, and is {found}"
-        )
-
-
-def fetch_from_hub(repository: str, name: str) -> Path:
-    """Download a file of the Hugging Face hub into the hub's cache, unless it
-    is there already.
-
-    Where the hub does not answer, the cached file is taken; its SHA-256 sum is
-    its name there (where the system has links). Raises ValueError where the two
-    differ, ConnectionError where the download fails or the file has another sum
-    than the hub says, ImportError without huggingface_hub.
-    """
-    try:
-        from huggingface_hub import (
-            get_hf_file_metadata,
-            hf_hub_download,
-            hf_hub_url,
-            try_to_load_from_cache,
-        )
-    except ImportError as error:
-        raise ImportError(
-            f"{repository} is on the Hugging Face hub, which takes huggingface_hub to read: "
-            "pip install 'vit_tutorial[weights]'"
-        ) from error
-    try:
-        # Asks once, and fails at once: hf_hub_download would go on asking for
-        # minutes.
-        metadata = get_hf_file_metadata(
-            hf_hub_url(repository, name), timeout=TIMEOUT
-        )
-        path = Path(hf_hub_download(repository, name))
-        # The file may be of a newer revision than the answer, or an older one.
-        revision = path.parents[
-            name.count("/")
-        ].name  # …/snapshots/REVISION/NAME
-        if revision != metadata.commit_hash:
-            url = hf_hub_url(repository, name, revision=revision)
-            metadata = get_hf_file_metadata(url, timeout=TIMEOUT)
-    except (
-        Exception
-    ) as error:  # by version: OSError, requests', httpx's, the hub's own
-        if isinstance(cached := try_to_load_from_cache(repository, name), str):
-            expected = Path(cached).resolve().name
-            is_sha256 = re.fullmatch("[0-9a-f]{64}", expected)
-            if is_sha256 and pooch.file_hash(cached) != expected:
-                raise ValueError(
-                    f"{cached} does not hold what was downloaded: its SHA-256 "
-                    f"sum is no longer {expected}. When the network is back, "
-                    "delete it and load it again"
-                ) from error
-            return Path(cached)
-        raise ConnectionError(
-            f"could not download {name} of {repository}: {error}"
-        ) from error
-    is_sha256 = len(metadata.etag) == 64  # so it is of large files
-    if is_sha256 and (found := pooch.file_hash(path)) != metadata.etag:
-        path.resolve().unlink()
-        path.unlink(
-            missing_ok=True
-        )  # a link to the other, where the system has links
-        raise ConnectionError(
-            f"{name} of {repository} should have the SHA-256 sum {metadata.etag}, and has {found}: "
-            "it was damaged, and has been removed; load it again"
-        )
-    return path
 
 
 def imagenet_class_names() -> list[str]:

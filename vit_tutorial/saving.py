@@ -7,7 +7,6 @@ checksum.
 
 import errno
 import hashlib
-import inspect
 import json
 import math
 import os
@@ -20,29 +19,29 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from vit_tutorial.adapt import LARGEST
 from vit_tutorial.checks import check_path
 from vit_tutorial.cnn import CNN
-from vit_tutorial.positions import sincos_2d
+from vit_tutorial.positions import POSITIONS
 from vit_tutorial.vit import ViT
 
 ARCHITECTURES = {"ViT": ViT, "CNN": CNN}  # what can be saved and loaded
 KNOWN = " or a ".join(ARCHITECTURES)
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-LARGEST = 2**28  # entries of one tensor: 1 GiB in float32
 
 
 def save_model(model: ViT | CNN, path: str | os.PathLike) -> None:
-    """Write a model's weights and its `config` into one safetensors file.
+    """Write a model's weights, `config` and `facts` into one safetensors file.
 
     The file appears only when it is complete; until then it is written under
     another name in the same folder. A symbolic link stays, and the file it
     points to is replaced. A file that is replaced passes on its permissions.
 
     Raises ValueError for anything but a ViT or our CNN, for weights that its
-    config would not build, that hold NaN or that are tied, and for a config
-    that holds more than strings, finite numbers, lists, tuples and
-    dictionaries; OSError, naming the path, for a read-only file, a folder, or
-    a disk that is full.
+    config would not build, that hold NaN or that are tied, and for facts that
+    are more than strings, finite numbers, lists, tuples and dictionaries;
+    OSError, naming the path, for a read-only file, a folder, or a disk that is
+    full.
     """
     kind = type(model).__name__
     if ARCHITECTURES.get(kind) is not type(model):
@@ -52,18 +51,16 @@ def save_model(model: ViT | CNN, path: str | os.PathLike) -> None:
         )
     path = check_path(path)
     target = file_to_write(path)
-    known = inspect.signature(type(model)).parameters
-    arguments = {k: v for k, v in model.config.items() if k in known}
-    facts = {k: v for k, v in model.config.items() if k not in known}
     metadata = {
         "format": "pt",
         "architecture": kind,
-        "arguments": to_json(arguments),
-        "facts": to_json(facts),
+        "arguments": to_json(model.config, "config"),
+        "facts": to_json(model.facts, "facts"),
     }
     state = model.state_dict()
     try:
-        empty = build(kind, arguments, state)
+        empty = build(kind, model.config, state)
+        check_facts(model.facts, model)
     except ValueError as error:
         raise ValueError(
             f"not written: this {kind} is not what its config builds: {error}"
@@ -124,12 +121,11 @@ def load_model(path: str | os.PathLike) -> ViT | CNN:
         raise ValueError(
             f"{path} does not hold the model that it describes: {error}"
         ) from error
+    if isinstance(model, ViT):  # what is computed is in no file
+        POSITIONS[model.position].make(model)
     model.load_state_dict(state, assign=True)
-    if isinstance(model, ViT) and model.position == "sincos_2d":
-        weight = model.mlp_head[1].weight  # computed, so not in the file
-        model.pos_sincos = sincos_2d(model.grid, weight.shape[1]).to(weight)
-    model.config |= facts
-    return model.eval()
+    model.facts = facts
+    return model.to(next(model.parameters()).dtype).eval()
 
 
 def file_to_write(path: Path) -> Path:
@@ -149,7 +145,8 @@ def file_to_write(path: Path) -> Path:
         writable = stat.S_IMODE(target.stat().st_mode) & 0o222
         if not writable or not os.access(target, os.W_OK):
             raise PermissionError(
-                f"{path} is read-only; make it writable (chmod u+w), or save under another name"
+                f"{path} is read-only; make it writable (chmod u+w), or save "
+                "under another name"
             )
     return target
 
@@ -158,7 +155,8 @@ def check_is_file(target: Path, path: Path, name="model.safetensors") -> None:
     """Raise OSError for a folder, and for a pipe, where a read would wait."""
     if target.is_dir():
         raise IsADirectoryError(
-            f"{path} is a folder; give the path of a file, such as {path / name}"
+            f"{path} is a folder; give the path of a file, such as "
+            f"{path / name}"
         )
     if not target.is_file():
         raise OSError(f"{path} is not a regular file, but a pipe or a device")
@@ -201,7 +199,8 @@ def build(
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(
-            f"its architecture is {architecture!r}, and load_model builds a {KNOWN}"
+            f"its architecture is {architecture!r}, and load_model builds a "
+            f"{KNOWN}"
         )
     if not isinstance(arguments, dict):
         raise ValueError(
@@ -223,18 +222,18 @@ def build(
             model.load_state_dict({n: t.to("meta") for n, t in state.items()})
     except Exception as error:  # what arguments of any kind may raise
         raise ValueError(str(error)) from error
-    table = getattr(model, "pos_sincos", None)  # in no file, so of any size
-    if table is not None and table.numel() > LARGEST:
-        rows, columns = model.grid
-        raise ValueError(
-            f"a table of positions for {rows} x {columns} patches is too large to compute"
-        )
+    for name, table in model.named_buffers():
+        if name not in state and table.numel() > LARGEST:
+            rows, columns = model.grid
+            raise ValueError(
+                f"{name}, positions for {rows} x {columns} patches, is too "
+                "large to compute"
+            )
     return model
 
 
 def check_facts(facts: object, model: ViT | CNN) -> None:
-    """Raise ValueError for facts that are no dict or would change an
-    argument."""
+    """Raise ValueError for facts that are no dict or name an argument."""
     if not isinstance(facts, dict):
         raise ValueError(
             f"its facts should be a dict, not {type(facts).__name__}"
@@ -260,12 +259,14 @@ def check_numbers(state: dict[str, Tensor], like: dict[str, Tensor]) -> None:
         if not like[name].is_floating_point():
             if tensor.dtype != like[name].dtype:
                 raise ValueError(
-                    f"{name} is {short(tensor)}, and should be {short(like[name])}"
+                    f"{name} is {short(tensor)}, and should be "
+                    f"{short(like[name])}"
                 )
             continue
         if tensor.dtype not in DTYPES:
             raise ValueError(
-                f"{name} is {short(tensor)}; weights are float64, float32, float16 or bfloat16"
+                f"{name} is {short(tensor)}; weights are float64, float32, "
+                "float16 or bfloat16"
             )
         first = first or name
         if tensor.dtype != state[first].dtype:
@@ -304,11 +305,11 @@ def checksum(metadata: dict[str, str], state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def to_json(config: dict) -> str:
+def to_json(values: dict, name: str) -> str:
     """Return plain values as JSON, with tuples marked, so that `from_json`
     gives back the very same.
 
-    Raises ValueError, saying where, for what JSON cannot hold.
+    Raises ValueError, saying where in `name`, for what JSON cannot hold.
     """
 
     def mark(value, where):
@@ -334,11 +335,11 @@ def to_json(config: dict) -> str:
         if value is None or isinstance(value, str | int | float):
             return value
         raise ValueError(
-            f"{where} is a {type(value).__name__}; a config holds strings, "
+            f"{where} is a {type(value).__name__}; {name} holds strings, "
             "numbers, lists, tuples and dictionaries only"
         )
 
-    return json.dumps(mark(config, "config"))
+    return json.dumps(mark(values, name))
 
 
 def from_json(text: str) -> object:

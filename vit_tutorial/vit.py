@@ -1,7 +1,8 @@
 """The Vision Transformer (Dosovitskiy et al., 2021), in one file.
 
-b pictures, n patches, h heads of width d, D = dim. Equation numbers are those
-of the paper's section 3.1 and appendix A.
+b images, n tokens (the patches, and the class token before them), h heads of
+width d, D = dim. Equation numbers are those of the paper's section 3.1 and
+appendix A.
 """
 
 from collections.abc import Iterator
@@ -12,25 +13,22 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from vit_tutorial.checks import (
+    arguments_of,
     check_choice,
-    check_eps,
     check_images,
-    check_rates,
-    check_sizes,
-    check_switch,
+    checked,
 )
-from vit_tutorial.patches import Patchify, as_given, pair, patch_grid
-from vit_tutorial.positions import POSITIONS, rows_and_columns, sincos_2d
+from vit_tutorial.patches import Patchify, pair, patch_grid
+from vit_tutorial.positions import POSITIONS
 
 
 class PreNorm(nn.Module):
-    """Normalise each token, then apply `fn`: the LN(.) inside equations 2 and
-    3."""
+    """Normalise each token, then apply `fn`: LN(.) in equations 2 and 3."""
 
+    @checked
     def __init__(self, dim: int, fn: nn.Module, *, eps: float = 1e-6):
         super().__init__()
-        (dim,) = check_sizes(dim=dim)
-        self.norm = nn.LayerNorm(dim, eps=check_eps(eps))
+        self.norm = nn.LayerNorm(dim, eps=eps)
         self.fn = fn
 
     def forward(self, x: Tensor, **kwargs) -> Tensor:
@@ -38,16 +36,15 @@ class PreNorm(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a GELU between them, on each token alone: the MLP
-    of equation 3.
+    """Transform each token by itself, with the MLP of equation 3: two linear
+    layers and a GELU between them.
 
     Shapes: (b, n, D) -> (b, n, D), through (b, n, hidden_dim).
     """
 
+    @checked
     def __init__(self, dim: int, hidden_dim: int, dropout: float = 0.0):
         super().__init__()
-        dim, hidden_dim = check_sizes(dim=dim, hidden_dim=hidden_dim)
-        (dropout,) = check_rates(dropout=dropout)
         self.net = nn.Sequential(
             nn.Linear(dim, hidden_dim),
             nn.GELU(),
@@ -64,13 +61,15 @@ class Attention(nn.Module):
     """Let every token gather from every token: the MSA of equation 2, written
     out in appendix A.
 
-    Shapes: (b, n, D) -> (b, n, D), with attention weights of (b, h, n, n). The
-    weights exist only while somebody listens to `attend` (see
-    `record_attention`); otherwise PyTorch's fused kernel computes the same
-    output without ever holding them, and mostly faster
-    (benchmarks/attention.py).
+    Shapes: (b, n, D) -> (b, n, D), with attention weights of (b, h, n, n).
+
+    While `fused` is True, PyTorch's fused kernel computes the output without
+    ever holding the weights, and mostly faster (benchmarks/attention.py). Set
+    it to False to have the weights pass through `attend`, where a hook can
+    read or change them; `record_attention` does both for you.
     """
 
+    @checked
     def __init__(
         self,
         dim: int,
@@ -81,44 +80,40 @@ class Attention(nn.Module):
         qkv_bias: bool = False,
     ):
         super().__init__()
-        dim, heads, dim_head = check_sizes(
-            dim=dim, heads=heads, dim_head=dim_head
-        )
-        (dropout,) = check_rates(dropout=dropout)
-        qkv_bias = check_switch(qkv_bias=qkv_bias)
         inner_dim = heads * dim_head
         self.heads = heads
         self.scale = dim_head**-0.5
+        self.fused = True
         self.to_qkv = nn.Linear(dim, 3 * inner_dim, bias=qkv_bias)
         self.attend = nn.Softmax(dim=-1)
-        one_full_head = (
-            heads == 1 and dim_head == dim
-        )  # then there is nothing to join
-        self.to_out = (
-            nn.Identity()
-            if one_full_head
-            else nn.Sequential(nn.Linear(inner_dim, dim), nn.Dropout(dropout))
-        )
+        if heads == 1 and dim_head == dim:
+            self.to_out = nn.Identity()  # one full head: nothing to join
+        else:
+            self.to_out = nn.Sequential(
+                nn.Linear(inner_dim, dim), nn.Dropout(dropout)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.to_qkv(x).chunk(3, dim=-1)  # eq. 5: three times (b, n, h*d)
         q, k, v = (
             rearrange(t, "b n (h d) -> b h n d", h=self.heads) for t in qkv
         )
-        if self.attend._forward_hooks:
+        if self.fused:  # eq. 6 and 7 at once
+            out = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
+        else:
             scores = q @ k.transpose(-1, -2) * self.scale  # (b, h, n, n)
             out = self.attend(scores) @ v  # eq. 6 and 7
-        else:
-            out = F.scaled_dot_product_attention(
-                q, k, v, scale=self.scale
-            )  # the same, fused
         return self.to_out(rearrange(out, "b h n d -> b n (h d)"))  # eq. 8
 
 
 class Transformer(nn.Module):
-    """The encoder: `depth` times attention and MLP, each added to what came in.
-    (b, n, D) stays."""
+    """Encode tokens: `depth` layers of attention and an MLP, each of which
+    adds to what came in.
 
+    Shapes: (b, n, D) -> (b, n, D).
+    """
+
+    @checked
     def __init__(
         self,
         dim: int,
@@ -132,21 +127,16 @@ class Transformer(nn.Module):
         eps: float = 1e-6,
     ):
         super().__init__()
-        (depth,) = check_sizes(depth=depth)
         self.layers = nn.ModuleList()
         for _ in range(depth):
             attention = Attention(
                 dim, heads, dim_head, dropout, qkv_bias=qkv_bias
             )
             feed_forward = FeedForward(dim, mlp_dim, dropout)
-            self.layers.append(
-                nn.ModuleList(
-                    [
-                        PreNorm(dim, attention, eps=eps),
-                        PreNorm(dim, feed_forward, eps=eps),
-                    ]
-                )
-            )
+            halves = [
+                PreNorm(dim, fn, eps=eps) for fn in (attention, feed_forward)
+            ]
+            self.layers.append(nn.ModuleList(halves))
 
     def forward(self, x: Tensor) -> Tensor:
         for stage in self.stream(x):
@@ -168,7 +158,7 @@ class Transformer(nn.Module):
 
 
 class ViT(nn.Module):
-    """Classify pictures with a Transformer encoder over their patches.
+    """Classify images with a Transformer encoder over their patches.
 
     forward(images) is classify(transformer(embed(images))): (b, c, H, W) -> (b,
     num_classes).
@@ -176,7 +166,7 @@ class ViT(nn.Module):
     Args:
         image_size, patch_size: pixels, one number or (height, width); the patch
             divides the image.
-        num_classes, channels: of the labels and of the pictures.
+        num_classes, channels: of the labels and of the images.
         dim, depth, heads, dim_head, mlp_dim: the paper's D, L, heads, D_h and
             MLP size.
         pool: "cls" reads a class token; "mean" has none and averages the
@@ -185,15 +175,15 @@ class ViT(nn.Module):
             the embedded tokens.
         qkv_bias: whether queries, keys and values have one (the official models
             do).
-        position: "none", "learned", "learned_2d" or "sincos_2d"; see
-            `positions.py`.
+        position: a kind of position embedding, by its name in `POSITIONS`.
         eps: of every LayerNorm.
 
-    `config` holds these arguments, as plain Python values. Raises ValueError
-    for those that do not fit, of whatever type. Source: section 3.1, equations
-    1 to 4.
+    `config` holds these arguments, as plain Python values; `facts`, empty in a
+    new model, what it was trained on ("mean", "std", "class_names" …). Raises
+    ValueError for arguments that do not fit. Source: equations 1 to 4.
     """
 
+    @checked
     def __init__(
         self,
         *,
@@ -214,81 +204,26 @@ class ViT(nn.Module):
         eps: float = 1e-6,
     ):
         super().__init__()
-        num_classes, channels, dim, depth, heads, dim_head, mlp_dim = (
-            check_sizes(
-                num_classes=num_classes,
-                channels=channels,
-                dim=dim,
-                depth=depth,
-                heads=heads,
-                dim_head=dim_head,
-                mlp_dim=mlp_dim,
-            )
-        )
-        dropout, emb_dropout = check_rates(
-            dropout=dropout, emb_dropout=emb_dropout
-        )
-        qkv_bias = check_switch(qkv_bias=qkv_bias)
-        eps = check_eps(eps)
+        self.config, self.facts = arguments_of(locals()), {}
         check_choice("pool", pool, ("cls", "mean"))
         check_choice("position", position, POSITIONS)
-        self.config = {
-            "image_size": as_given(image_size),
-            "patch_size": as_given(patch_size),
-            "num_classes": num_classes,
-            "dim": dim,
-            "depth": depth,
-            "heads": heads,
-            "mlp_dim": mlp_dim,
-            "pool": pool,
-            "channels": channels,
-            "dim_head": dim_head,
-            "dropout": dropout,
-            "emb_dropout": emb_dropout,
-            "qkv_bias": qkv_bias,
-            "position": position,
-            "eps": eps,
-        }
         self.image_size = pair(image_size)
-        self.grid = rows, columns = patch_grid(image_size, patch_size)
-        self.pool = pool
-        self.position = position
+        self.grid = patch_grid(image_size, patch_size)  # (rows, columns)
+        self.pool, self.position = pool, position
         p1, p2 = pair(patch_size)
 
         self.to_patch_embedding = nn.Sequential(
-            Patchify(patch_size),  # (b, c, H, W) -> (b, n, p1*p2*c)
+            Patchify(patch_size),  # (b, c, H, W) -> (b, patches, p1*p2*c)
             nn.Linear(p1 * p2 * channels, dim),  # E of eq. 1
         )
-        self.cls_token = (
-            nn.Parameter(torch.zeros(1, 1, dim)) if pool == "cls" else None
-        )
-        tokens = self.num_prefix + rows * columns
-        if position == "learned":
-            self.pos_embedding = nn.Parameter(
-                torch.empty(1, tokens, dim)
-            )  # E_pos of eq. 1
-        elif position == "learned_2d":
-            if dim % 2:
-                raise ValueError(
-                    f'position="learned_2d" needs an even dim, got {dim}'
-                )
-            self.pos_rows = nn.Parameter(torch.empty(rows, dim // 2))
-            self.pos_columns = nn.Parameter(torch.empty(columns, dim // 2))
-        elif position == "sincos_2d":
-            self.register_buffer(
-                "pos_sincos", sincos_2d(self.grid, dim), persistent=False
-            )
+        cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.cls_token = cls_token if pool == "cls" else None
+        POSITIONS[position].make(self)  # E_pos of eq. 1
         self.dropout = nn.Dropout(emb_dropout)
         self.transformer = Transformer(
-            dim,
-            depth,
-            heads,
-            dim_head,
-            mlp_dim,
-            dropout,
-            qkv_bias=qkv_bias,
-            eps=eps,
-        )
+            dim, depth, heads, dim_head, mlp_dim, dropout,
+            qkv_bias=qkv_bias, eps=eps,
+        )  # fmt: skip
         self.mlp_head = nn.Sequential(
             nn.LayerNorm(dim, eps=eps), nn.Linear(dim, num_classes)
         )
@@ -303,51 +238,36 @@ class ViT(nn.Module):
         return self.classify(self.transformer(self.embed(images)))
 
     def embed(self, images: Tensor) -> Tensor:
-        """Make the encoder's tokens of pictures, equation 1: (b, c, H, W) ->
-        (b, tokens, D)."""
+        """Turn images into the encoder's tokens, equation 1: (b, c, H, W) ->
+        (b, n, D)."""
         shape = ("b", self.config["channels"], *self.image_size)
         check_images(images, shape, self.to_patch_embedding[1].weight)
-        x = self.to_patch_embedding(images)  # eq. 1: x_p E, (b, n, D)
-        if self.position in (
-            "learned_2d",
-            "sincos_2d",
-        ):  # the class token stands nowhere
-            x = x + self.patch_positions()
+        x = self.to_patch_embedding(images)  # eq. 1: x_p E, (b, patches, D)
         if self.cls_token is not None:
             cls = repeat(self.cls_token, "1 1 d -> b 1 d", b=len(x))
-            x = torch.cat((cls, x), dim=1)  # eq. 1: x_class first, (b, n+1, D)
-        if self.position == "learned":
-            x = x + self.pos_embedding  # eq. 1: E_pos
+            x = torch.cat((cls, x), dim=1)  # eq. 1: x_class first, (b, n, D)
+        if self.position != "none":
+            x = x + POSITIONS[self.position].of_tokens(self)  # eq. 1: E_pos
         return self.dropout(x)
 
     def patch_positions(self) -> Tensor | None:
-        """Give each patch's position embedding, (n, D), row by row; None
-        without positions."""
-        match self.position:
-            case "learned":
-                return self.pos_embedding[0, self.num_prefix :]
-            case "learned_2d":
-                return rows_and_columns(self.pos_rows, self.pos_columns)
-            case "sincos_2d":
-                return self.pos_sincos
-        return None
+        """Return each patch's position embedding, (patches, D), row by row;
+        None without positions."""
+        return POSITIONS[self.position].of_patches(self)
 
     def classify(self, tokens: Tensor) -> Tensor:
-        """Read the answer off the encoder's output, equation 4: (b, tokens, D)
-        -> (b, classes)."""
+        """Read the prediction off the encoder's output, equation 4: (b, n, D)
+        -> (b, num_classes)."""
         x = tokens.mean(dim=1) if self.pool == "mean" else tokens[:, 0]
         return self.mlp_head(x)  # eq. 4: LN, and the classifier that reads y
 
     def init_weights(self) -> None:
         """Draw fresh weights as the official code does: a zero head, so that
         training starts at equal odds, a zero class token, positions N(0, 0.02),
-        Xavier inside the blocks."""
-        patch_projection, head = self.to_patch_embedding[1], self.mlp_head[1]
+        Xavier inside the layers."""
         for module in self.transformer.modules():
             if isinstance(module, Attention):
-                for weight in module.to_qkv.weight.chunk(
-                    3
-                ):  # three matrices that share a layer
+                for weight in module.to_qkv.weight.chunk(3):  # three in one
                     nn.init.xavier_uniform_(weight)
                 if module.to_qkv.bias is not None:
                     nn.init.zeros_(module.to_qkv.bias)
@@ -358,10 +278,11 @@ class ViT(nn.Module):
                 for linear in (module.net[0], module.net[3]):
                     nn.init.xavier_uniform_(linear.weight)
                     nn.init.normal_(linear.bias, std=1e-6)
+        projection, head = self.to_patch_embedding[1], self.mlp_head[1]
         nn.init.trunc_normal_(
-            patch_projection.weight, std=patch_projection.in_features**-0.5
+            projection.weight, std=projection.in_features**-0.5
         )
-        nn.init.zeros_(patch_projection.bias)
+        nn.init.zeros_(projection.bias)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         for name, parameter in self.named_parameters(recurse=False):

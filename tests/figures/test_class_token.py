@@ -33,7 +33,7 @@ CELLS = "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textConte
 
 def small(pool, **changes):
     vit = randomise(ViT(**SIZES | {"pool": pool} | changes), std=0.5)
-    vit.config |= {"mean": (0.286,), "std": (0.353,), "class_names": NAMES}
+    vit.facts |= {"mean": (0.286,), "std": (0.353,), "class_names": NAMES}
     return vit
 
 

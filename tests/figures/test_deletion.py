@@ -46,7 +46,7 @@ GONE = range(0, 50, 7)  # as in chapter 9
 def vit():
     torch.manual_seed(3)
     vit = randomise(ViT(**SIZES), std=0.5)
-    vit.config |= {"mean": (0.286,), "std": (0.353,), "class_names": CLASSES}
+    vit.facts |= {"mean": (0.286,), "std": (0.353,), "class_names": CLASSES}
     return vit
 
 
@@ -60,7 +60,7 @@ def images():
 def chapter(vit, images):
     """Orders, and what is left of each picture's answer, as chapter 9 computes them."""
     page = dequantised(vit).double()
-    x = normalize(images, vit.config["mean"], vit.config["std"]).double()
+    x = normalize(images, vit.facts["mean"], vit.facts["std"]).double()
     with record_attention(page) as maps:
         before = page(x).softmax(dim=1)
     answers = before.argmax(dim=1)

@@ -43,7 +43,7 @@ STAGES = [
 
 def small(pool="cls"):
     vit = randomise(ViT(**SIZES, pool=pool), std=0.4)
-    vit.config |= {"mean": (0.286,), "std": (0.353,), "class_names": NAMES}
+    vit.facts |= {"mean": (0.286,), "std": (0.353,), "class_names": NAMES}
     return vit
 
 

@@ -35,7 +35,7 @@ NAMES = ["a shirt", "a shoe", "a bag"]
 def small_vit(position, seed=0, **changes):
     torch.manual_seed(seed)
     vit = randomise(ViT(**SMALL | {"position": position} | changes), std=0.5)
-    vit.config |= {"mean": (0.286,), "std": (0.353,)}
+    vit.facts |= {"mean": (0.286,), "std": (0.353,)}
     return vit
 
 

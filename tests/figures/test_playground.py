@@ -54,7 +54,7 @@ def small_vit(**changes):
     arguments = {"image_size": 28, "patch_size": 4, "num_classes": 10, "channels": 1}
     arguments |= {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "mlp_dim": 16} | changes
     vit = randomise(ViT(**arguments), std=0.4)
-    vit.config |= {"mean": (0.286,), "std": (0.353,), "class_names": NAMES}
+    vit.facts |= {"mean": (0.286,), "std": (0.353,), "class_names": NAMES}
     return vit
 
 
@@ -103,7 +103,7 @@ def answers(
         moved[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = image[
             :, 4 * top : 4 * top + 4, 4 * left : 4 * left + 4
         ]
-    x = normalize(moved[None], page.config["mean"], page.config["std"]).double()
+    x = normalize(moved[None], page.facts["mean"], page.facts["std"]).double()
     prefix = page.num_prefix
     kept = [prefix + place for place, patch in enumerate(order) if patch not in dropped]
     tokens = page.embed(x)[:, [*range(prefix), *kept]]

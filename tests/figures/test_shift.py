@@ -46,7 +46,7 @@ RECORDS = {
 
 def small_vit():
     vit = randomise(ViT(**SIZES, dim=8, depth=1, heads=2, dim_head=4, mlp_dim=8), std=0.8)
-    vit.config |= FACTS
+    vit.facts |= FACTS
     return vit
 
 
@@ -56,7 +56,7 @@ def small_cnn():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
-    cnn.config |= FACTS
+    cnn.facts |= FACTS
     return cnn
 
 
@@ -162,9 +162,10 @@ def test_a_number_that_does_not_fit_is_refused_at_once_and_later(figure, name, v
     assert made.state() == before
 
 
-def other(model, **config):
+def other(model, **changes):
     model = dequantised(model)
-    model.config |= config
+    for name, value in changes.items():
+        (model.config if name in model.config else model.facts)[name] = value
     return model
 
 

@@ -43,7 +43,7 @@ OFF = [(0, 1), (1, 2)]
 def vit():
     torch.manual_seed(1)
     vit = randomise(ViT(**SIZES), std=0.4)
-    vit.config |= {"mean": (0.286,), "std": (0.353,), "class_names": CLASSES}
+    vit.facts |= {"mean": (0.286,), "std": (0.353,), "class_names": CLASSES}
     return vit
 
 
@@ -56,7 +56,7 @@ def images():
 def reference(vit, image, dropped=(), off=()):
     """Maps as used (layers, heads, n, n), and what is answered after each layer, by PyTorch."""
     page = dequantised(vit).double()
-    x = normalize(image[None], vit.config["mean"], vit.config["std"]).double()
+    x = normalize(image[None], vit.facts["mean"], vit.facts["std"]).double()
     there = [i for i in range(50) if i - 1 not in dropped]
     tokens, maps = page.embed(x)[:, there], []
     answers = [page.classify(tokens)]
@@ -242,7 +242,7 @@ def test_the_page_s_numbers_are_pytorch_s(book, vit, images, dropped, off):
     assert marks == pytest.approx((100 * whole).tolist(), abs=0.01)
     if not dropped:
         page = dequantised(vit)
-        x = normalize(images[1][None], vit.config["mean"], vit.config["std"])
+        x = normalize(images[1][None], vit.facts["mean"], vit.facts["std"])
         with torch.no_grad():
             theirs = layer_predictions(page, x)[:, 0].softmax(dim=-1)
         torch.testing.assert_close(answers.float(), theirs)

@@ -1,7 +1,5 @@
-"""The ViT that runs in a page, seen from Python: what it is given, and what it
-makes of that."""
+"""Pack a model for a page, and unpack what the page makes of it."""
 
-import inspect
 from array import array
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vit_tutorial.checks import ARGUMENTS
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import ASSETS
 from vit_tutorial.pretrained import BUNDLED
@@ -29,8 +28,8 @@ def page_vit(vit: ViT) -> dict:
     other model."""
     if not isinstance(vit, ViT) or hasattr(vit, "_orig_mod"):
         raise ValueError(
-            f"a page runs a vit_tutorial.ViT, not a {type(vit).__name__}; a compiled model holds "
-            "it in _orig_mod"
+            f"a page runs a vit_tutorial.ViT, not a {type(vit).__name__}; a "
+            "compiled model holds it in _orig_mod"
         )
     return page_model(vit)
 
@@ -40,21 +39,26 @@ def page_cnn(cnn: CNN) -> dict:
     any other model."""
     if not isinstance(cnn, CNN):
         raise ValueError(
-            f"a page runs the CNN of vit_tutorial.cnn, not a {type(cnn).__name__}"
+            "a page runs the CNN of vit_tutorial.cnn, not a "
+            f"{type(cnn).__name__}"
         )
     return page_model(cnn)
 
 
 def page_model(model: ViT | CNN) -> dict:
-    """Pack a model for a page: its config, and its weights in 8 bits with a
-    scale a row.
+    """Pack a model for a page: its weights in 8 bits with a scale a row, and
+    its arguments and facts in one, as the page's `config`.
 
-    In a page, pictures are scaled to [0, 1], and normalised if `model.config`
-    has the "mean" and "std" of the data. Dropout plays no part.
+    In a page, images are scaled to [0, 1], and normalised if `model.facts` has
+    the "mean" and "std" of the data. Dropout plays no part.
 
     Raises ValueError for weights that are not finite, and for class names or
-    other facts in `model.config` that a page cannot read.
+    other facts that a page cannot read.
     """
+    if twice := [name for name in model.facts if name in ARGUMENTS]:
+        raise ValueError(
+            f"no fact can be called {', '.join(twice)}, as an argument is"
+        )
     tensors = {
         name: (
             tuple(tensor.shape),
@@ -63,19 +67,16 @@ def page_model(model: ViT | CNN) -> dict:
         for name, tensor in sorted(model.state_dict().items())
         if not name.endswith(COUNTER)
     }
-    names = checked_names(
-        model.config.get("class_names"), model.config["num_classes"]
-    )
-    return quantise(
-        tensors, model.config | ({"class_names": names} if names else {})
-    )
+    facts = dict(model.facts)
+    names = facts.get("class_names")
+    if names is not None:
+        facts["class_names"] = checked_names(names, model.config["num_classes"])
+    return quantise(tensors, model.config | facts)
 
 
-def checked_names(names: Sequence[str] | None, count: int) -> list[str] | None:
-    """Return the classes' names as strings, one for each class; None where
-    there are none."""
-    if names is None:
-        return None
+def checked_names(names: Sequence[str], count: int) -> list[str]:
+    """Return the classes' names as strings; ValueError unless there is one for
+    each class."""
     if (
         isinstance(names, str)
         or not isinstance(names, Sequence)
@@ -87,7 +88,8 @@ def checked_names(names: Sequence[str] | None, count: int) -> list[str] | None:
             else f"{names!r:.80}"
         )
         raise ValueError(
-            f"class_names is a list with a name for each of {count} classes, got {found}"
+            f"class_names is a list with a name for each of {count} classes, "
+            f"got {found}"
         )
     return [str(name) for name in names]
 
@@ -117,27 +119,23 @@ def unpack(payload: Mapping) -> ViT | CNN:
             whole, integers = np.split(integers, [prod(shape)])
             numbers = whole.reshape(rows[name], -1) * numbers[:, None]
         state[name] = torch.tensor(numbers.astype(np.float32).reshape(shape))
-    known = inspect.signature(architecture).parameters
-    config = payload["config"]
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # leaves the caller's random numbers as they were
-        model = architecture(
-            **{name: value for name, value in config.items() if name in known}
-        )
+    arguments, facts = {}, {}
+    for name, value in payload["config"].items():
+        (arguments if name in ARGUMENTS else facts)[name] = value
+    with torch.random.fork_rng(devices=[]):  # the caller's stay as they were
+        model = architecture(**arguments)
+    model.facts = facts
     state |= {
         name: t
         for name, t in model.state_dict().items()
         if name.endswith(COUNTER)
     }
     model.load_state_dict(state)
-    model.config |= config
     return model.eval()
 
 
 def dequantised(model: ViT | CNN) -> ViT | CNN:
-    """Copy a model with the weights that a page will use: what is left of them
-    after 8 bits."""
+    """Copy a model with the weights that a page will use, rounded to 8 bits."""
     return unpack((page_cnn if isinstance(model, CNN) else page_vit)(model))
 
 

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from vit_tutorial.attention_maps import (
+from vit_tutorial.cnn import CNN
+from vit_tutorial.data import normalize
+from vit_tutorial.inside import (
     change_temperature,
     record_attention,
     switch_off_heads,
 )
-from vit_tutorial.cnn import CNN
-from vit_tutorial.data import normalize
 from vit_tutorial.patches import patch_grid, patchify, unpatchify
+from vit_tutorial.positions import POSITIONS
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.pictures import unpack_picture
 from vit_tutorial.widgets.shuffle import shuffled
@@ -22,11 +23,9 @@ from vit_tutorial.widgets.shuffle import shuffled
 def normalized(model: ViT | CNN, image: Tensor) -> Tensor:
     """Read a picture, uint8 (c, H, W), as the page's model does: (1, c, H, W),
     double precision."""
-    config, channels = model.config, model.config["channels"]
-    mean, std = (
-        config.get("mean", [0.0] * channels),
-        config.get("std", [1.0] * channels),
-    )
+    channels = model.config["channels"]
+    mean = model.facts.get("mean", [0.0] * channels)
+    std = model.facts.get("std", [1.0] * channels)
     return normalize(image[None], mean, std).double()
 
 
@@ -71,10 +70,8 @@ def predict(
     patch_size = vit.config["patch_size"]
     x = unpatchify(patchify(x, patch_size)[:, order], vit.grid, patch_size)
     tokens = vit.embed(x)
-    if not positions and vit.position == "learned":
-        tokens = tokens - vit.pos_embedding
-    elif not positions and vit.position != "none":
-        tokens[:, vit.num_prefix :] -= vit.patch_positions()
+    if not positions and vit.position != "none":
+        tokens = tokens - POSITIONS[vit.position].of_tokens(vit)
     gone = set(dropped)
     keep = [
         vit.num_prefix + place
@@ -85,12 +82,9 @@ def predict(
     off: dict[int, list[int]] = {}
     for layer, head in heads_off:
         off.setdefault(layer, []).append(head)
-    answers = [vit.classify(tokens)]
     with change_temperature(vit, temperature), switch_off_heads(vit, off):
-        for attention, feed_forward in vit.transformer.layers:
-            tokens = attention(tokens) + tokens  # eq. 2
-            tokens = feed_forward(tokens) + tokens  # eq. 3
-            answers.append(vit.classify(tokens))
+        stream = list(vit.transformer.stream(tokens))
+    answers = [vit.classify(tokens) for tokens in stream[::2]]  # every layer's
     return torch.cat(answers).softmax(dim=1)
 
 

@@ -13,11 +13,10 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-COUNTER = ".num_batches_tracked"  # BatchNorm counts in whole numbers; no page needs it
+COUNTER = ".num_batches_tracked"  # of BatchNorm, which no page needs
 NOTHING = 1e-30  # rows below this become zeros: float32 has no scale for them
-Tensors = Mapping[
-    str, tuple[tuple[int, ...], array]
-]  # name -> shape, numbers row by row
+# name -> shape, values row by row
+Tensors = Mapping[str, tuple[tuple[int, ...], array]]
 
 
 def quantise(tensors: Tensors, config: Mapping) -> dict:
@@ -42,7 +41,8 @@ def quantise(tensors: Tensors, config: Mapping) -> dict:
     for name, (shape, numbers) in tensors.items():
         if not all(map(math.isfinite, numbers)):
             raise ValueError(
-                f"{name} holds a number that is not finite: no page can show this"
+                f"{name} holds a number that is not finite: no page can show "
+                "this"
             )
         length = row_length(shape)
         if len(numbers) == length:
@@ -74,7 +74,8 @@ def plain(key: str, value: object) -> object:
         )
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"no page can read {key} = {value!r:.80} of the model's config: {error}"
+            f"no page can read {key} = {value!r:.80} of the model's config or "
+            f"facts: {error}"
         ) from None
 
 
@@ -85,8 +86,8 @@ def row_length(shape: Sequence[int]) -> int:
 
 
 def read_checkpoint(path: Path) -> tuple[Tensors, dict]:
-    """Read what `save_model` wrote: its tensors, which must be float32, and its
-    config.
+    """Read what `save_model` wrote: its tensors, which must be float32, and,
+    in one, its arguments and facts.
 
     Raises ValueError for a file that is something else.
     """
@@ -127,4 +128,5 @@ def untag(value: dict) -> dict | list:
 def model_script(name: str, payload: Mapping) -> str:
     """Write the script that hands a model to the book's pages, which a page may
     load as a file."""
-    return f"(globalThis.vitTutorialModels ??= {{}})[{json.dumps(name)}] = {json.dumps(payload)};\n"
+    models = "(globalThis.vitTutorialModels ??= {})"
+    return f"{models}[{json.dumps(name)}] = {json.dumps(payload)};\n"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vit_tutorial.attention_maps import attention_rollout
 from vit_tutorial.checks import check_number
-from vit_tutorial.patches import pair, patch_grid, patchify
+from vit_tutorial.patches import pair, patchify
 from vit_tutorial.plots import ACCENT, INK
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
@@ -115,10 +115,7 @@ class Deletion(Figure):
 
     def still(self) -> tuple[str, str]:
         vit = unpack(self.vit).double()
-        config, grid = (
-            vit.config,
-            patch_grid(vit.config["image_size"], vit.config["patch_size"]),
-        )
+        config, grid = self.vit["config"], vit.grid
         count, picture = patch_count(config), self.pictures[self.picture]
         shares, scores = rankings(vit, picture, self.picture)
         first = shares.argmax().item()

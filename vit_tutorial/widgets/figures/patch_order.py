@@ -116,8 +116,8 @@ class PatchOrder(Figure):
             predict(vit, image, seed=seed, positions=self.positions)[-1]
             for seed in (self.seed, 0)
         )
-        now = best_answer(vit.config, after)
-        return f"{now} (as it is: {best_answer(vit.config, before)})"
+        now = best_answer(payload["config"], after)
+        return f"{now} (as it is: {best_answer(payload['config'], before)})"
 
 
 def check_models(one: Mapping, other: Mapping) -> None:

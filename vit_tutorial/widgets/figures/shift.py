@@ -180,9 +180,8 @@ def where(right: int, down: int, seed: int) -> str:
 def answer(payload: Mapping, image: Tensor) -> str:
     """Say what a model of the page takes a picture for, uint8 (c, H, W)."""
     model = unpack(payload).double()
-    return best_answer(
-        model.config, model(normalized(model, image))[0].softmax(dim=0)
-    )
+    shares = model(normalized(model, image))[0].softmax(dim=0)
+    return best_answer(payload["config"], shares)
 
 
 def check_models(

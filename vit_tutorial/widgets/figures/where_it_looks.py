@@ -8,7 +8,6 @@ import traitlets
 from torch import Tensor
 
 from vit_tutorial.checks import check_number
-from vit_tutorial.patches import patch_grid
 from vit_tutorial.plots import ACCENT, INK
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
@@ -137,10 +136,7 @@ class WhereItLooks(Figure):
 
     def still(self) -> tuple[str, str]:
         vit = unpack(self.vit).double()
-        config, grid = (
-            vit.config,
-            patch_grid(vit.config["image_size"], vit.config["patch_size"]),
-        )
+        config, grid = self.vit["config"], vit.grid
         count, prefix = patch_count(config), vit.num_prefix
         keep = [place for place in range(count) if place not in self.dropped]
         picture = self.pictures[self.picture]
