@@ -1,6 +1,7 @@
 """The figures are alive in a page opened by double-click, for every reader, and in a notebook."""
 
 import functools
+import gc
 import gzip
 import http.server
 import json
@@ -15,6 +16,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import traitlets
 from bs4 import BeautifulSoup
 from conftest import randomise
 from figure_page import (
@@ -47,7 +49,6 @@ from vit_tutorial.widgets import (
     dequantised,
     page_vit,
 )
-from vit_tutorial.widgets.base import FOUNDATIONS
 from vit_tutorial.widgets.bundle import figure_names, join, page_script, style_sheet, widget_script
 from vit_tutorial.widgets.pictures import pack_fitting
 from vit_tutorial.widgets.quantise import model_script
@@ -60,7 +61,7 @@ SIZES |= {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "mlp_dim": 16}
 def vit():
     torch.manual_seed(0)
     vit = randomise(ViT(**SIZES), std=0.5)
-    vit.config |= {"mean": (0.286,), "std": (0.353,)}
+    vit.facts |= {"mean": (0.286,), "std": (0.353,)}
     return vit
 
 
@@ -73,7 +74,7 @@ def image():
 def row(vit, image):
     """One row of attention by PyTorch, with the page's weights."""
     page = dequantised(vit).double()
-    x = normalize(image[None], vit.config["mean"], vit.config["std"]).double()
+    x = normalize(image[None], vit.facts["mean"], vit.facts["std"]).double()
     with torch.no_grad(), record_attention(page) as maps:
         page(x)
     return lambda layer=0, head=0, query=25: maps[layer][0, head, query]
@@ -164,7 +165,7 @@ NAMES = ["a&b", "a < b", "]]>", "<!--", "</script>", "nul \0, bell \a", "half \u
 def test_names_that_look_like_markup_are_words_in_the_still(vit, image, name):
     images = image[None]
     other = dequantised(vit)
-    other.config["class_names"] = [name] * 10
+    other.facts["class_names"] = [name] * 10
     mean = ViT(**SIZES | {"pool": "mean"})
     shown = re.sub("[\0\a\ud800]", "\ufffd", name)
     for figure in [
@@ -190,11 +191,12 @@ def test_names_that_look_like_markup_are_words_in_the_still(vit, image, name):
         ("class_names", "0123456789", "a name for each of 10 classes, got '0123456789'"),
         ("mean", (float("nan"),), "no page can read mean = .nan,. of the model's config"),
         ("source", {"a", "set"}, "no page can read source = "),
+        ("dim", 8, "no fact can be called dim, as an argument is"),
     ],
 )
 def test_facts_that_no_page_can_read_are_refused(vit, image, fact, value, message):
     other = dequantised(vit)
-    other.config[fact] = value
+    other.facts[fact] = value
     with pytest.raises(ValueError, match=message):
         Playground(other, image[None])
 
@@ -322,6 +324,28 @@ def test_a_bundled_model_goes_by_its_name_and_one_changed_weight_ends_that(
 def test_every_figure_has_its_class_and_its_module():
     classes = {cls.script for cls in Figure.__subclasses__()}
     assert classes == set(figure_names())
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ('["way"];\n  static inputs = ["vit"]', r"a\.js declares no patch"),
+        ('["way", "patch"];\n  static inputs = []', r"a\.js declares no vit"),
+        ('["way", "patch", "x"];\n  static inputs = ["vit", "y"]', "Other has no trait x, y"),
+    ],
+)
+def test_a_class_and_its_module_have_the_same_traits(modules, declared, message):
+    modules(a=f"class A {{\n  static state = {declared};\n}}\nexport default A;\n")
+    traits = {name: traitlets.Int().tag(sync=True) for name in ("patch", "way", "vit")}
+    with pytest.raises(TypeError, match=message):
+        type("Other", (Figure,), {"script": "a", **traits, "unseen": traitlets.Int()})
+    gc.collect()  # a class that failed is no figure
+
+
+def test_a_module_that_declares_no_traits_is_an_error(modules):
+    modules(a="class A {\n  static state = [];\n}\nexport default A;\n")
+    with pytest.raises(ValueError, match=r"a\.js declares no static state and inputs"):
+        bundle.declared("a")
 
 
 # Joining modules
@@ -691,7 +715,7 @@ def test_keys_in_a_figure_stay_in_it_but_for_shortcuts(book, vit, image):
 def test_text_that_looks_like_code_stays_text(book, vit, image):
     other = dequantised(vit)
     names = ["</script><img src=x onerror=boom()>", "<!--<script>"]
-    other.config["class_names"] = names * 5  # one for each class
+    other.facts["class_names"] = names * 5  # one for each class
     page = book.open(AttentionRow(other, image))
     page.locator(".vt-card").wait_for()
     assert page.noise == []
@@ -755,12 +779,10 @@ def test_a_link_may_set_what_the_reader_can_and_nothing_else(browser, name):
     settable = page.evaluate(f"${name}.default.state")
     page.close()
     (figure,) = [cls for cls in Figure.__subclasses__() if cls.script == name]
-    inherited = Figure.class_trait_names()
-    own = {each for each in figure.class_trait_names(sync=True) if each not in inherited}
-    assert set(settable) <= own
-    held = {"picture", "patch_size", "averages", "held_out", "small"}  # in some figures
-    assert own - set(settable) <= {*FOUNDATIONS, *held}
-    assert not {*FOUNDATIONS, "averages", "held_out", "small"} & set(settable)
+    assert tuple(settable) == figure.STATE
+    models = set(figure.class_trait_names(model=True))
+    fixed = {"pictures", "run", "sizes", "averages", "held_out", "small"}
+    assert not {*models, *fixed} & set(settable)
 
 
 @pytest.mark.parametrize(

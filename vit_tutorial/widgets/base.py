@@ -9,25 +9,23 @@ from collections.abc import Mapping
 import anywidget
 import traitlets
 
-from vit_tutorial.widgets.bundle import style_sheet, widget_script
+from vit_tutorial.widgets.bundle import (
+    declared,
+    style_sheet,
+    widget_script,
+)
 from vit_tutorial.widgets.packing import bundled_name, unpack
 from vit_tutorial.widgets.pictures import check_packed
 from vit_tutorial.widgets.still import speakable
 
-# Traits that the others must fit: models, pictures, a recorded run.
-MODELS = ("vit", "cls_vit", "mean_vit", "with_positions", "without")
-MODELS += ("vit_few", "cnn_few", "vit_many", "cnn_many")
-FOUNDATIONS = (*MODELS, "pictures", "run", "sizes")
-
 
 class Figure(anywidget.AnyWidget):
-    """An interactive figure that is alive in a notebook and in the book's pages
-    alike.
+    """An interactive figure, alive in a notebook and in the book's pages.
 
-    A subclass names its JavaScript module, `script = "cutter"`, declares its
-    state as traits tagged `sync=True`, and draws itself once for readers
-    without JavaScript. The module's `render({model, el})` is the same in both
-    lives.
+    A subclass names its JavaScript module, `script = "cutter"`, has the traits
+    that the module declares, tagged `sync=True`, and draws itself once for
+    readers without JavaScript. The module's `render({model, el})` is the same
+    in both lives.
 
     Shown in a notebook it is a widget, and carries as `text/html` a picture,
     what the picture shows in words, and the state as data. That is what the
@@ -38,12 +36,19 @@ class Figure(anywidget.AnyWidget):
     A trait tagged `model=True` holds what `page_model` makes of a model. Where
     that is a bundled checkpoint, its name stands for it in the HTML, and the
     page loads the weights when they are needed.
+
+    Raises TypeError for a subclass whose traits are not those of its module.
     """
 
     script: str
+    STATE: tuple[str, ...] = ()  # traits that a reader changes
+    INPUTS: tuple[str, ...] = ()  # traits that the state has to fit
     _built = False
 
     def __init__(self, **traits):
+        own = self._trait_validators  # a figure may look at an input itself
+        inputs = [name for name in self.INPUTS if name not in own]
+        self._register_validator(type(self).checked, inputs)
         super().__init__(**traits)
         self._built = True
 
@@ -52,6 +57,8 @@ class Figure(anywidget.AnyWidget):
         if "script" in vars(cls):
             cls._esm = widget_script(cls.script)
             cls._css = style_sheet(cls.script)
+            cls.STATE, cls.INPUTS = declared(cls.script)
+            check_declared(cls)
 
     def still(self) -> tuple[str, str]:
         """Draw the figure as it is: an SVG, legible on light and dark, and what
@@ -63,23 +70,14 @@ class Figure(anywidget.AnyWidget):
 
     def state(self) -> dict:
         """Collect the traits that the figure's front end reads and writes."""
-        inherited = anywidget.AnyWidget.class_trait_names()
-        return {
-            name: getattr(self, name)
-            for name in sorted(self.trait_names(sync=True))
-            if name not in inherited and not name.startswith("_")
-        }
-
-    @traitlets.validate(*FOUNDATIONS)
-    def _fits_the_rest(self, proposal):
-        return self.checked(proposal)
+        names = sorted((*self.STATE, *self.INPUTS))
+        return {name: getattr(self, name) for name in names}
 
     def checked(self, proposal):
-        """Refuse a new model, picture or run with which this figure cannot be
-        drawn.
+        """Refuse an input with which this figure cannot be drawn.
 
-        The other traits stay as they are, so they have to fit it: a figure that
-        shows its third picture takes no list of two.
+        The state stays as it is, so it has to fit: a figure that shows its
+        third picture takes no list of two.
         """
         trait, value = proposal["trait"], proposal["value"]
         if trait.metadata.get("model"):
@@ -92,12 +90,10 @@ class Figure(anywidget.AnyWidget):
             before = self._trait_values.get(trait.name)
             self._trait_values[trait.name] = value
             try:
-                for name, other in self.traits(sync=True).items():
-                    if name in self.state() and name not in (
-                        *FOUNDATIONS,
-                        trait.name,
-                    ):
-                        other._cross_validate(self, getattr(self, name))
+                for name in sorted(self.STATE):
+                    self.traits()[name]._cross_validate(
+                        self, getattr(self, name)
+                    )
                 self.still()
             except Exception as error:
                 raise ValueError(
@@ -142,6 +138,24 @@ class Figure(anywidget.AnyWidget):
             "text/plain": self.still()[1],
             "text/html": self.to_html(),
         }, metadata
+
+
+def check_declared(figure: type[Figure]) -> None:
+    """Raise TypeError unless a figure's traits are those its module declares."""
+    traits = {
+        name
+        for name, trait in vars(figure).items()
+        if isinstance(trait, traitlets.TraitType) and trait.metadata.get("sync")
+    }
+    if figure.INPUTS is None:  # TODO: goes when all figures are converted
+        figure.INPUTS = tuple(sorted(traits - {*figure.STATE}))
+    declared_ = {*figure.STATE, *figure.INPUTS}
+    for names, place in [
+        (traits - declared_, f"{figure.script}.js declares no"),
+        (declared_ - traits, f"{figure.__name__} has no trait"),
+    ]:
+        if names:
+            raise TypeError(f"{place} {', '.join(sorted(names))}")
 
 
 def as_json(state: Mapping) -> str:

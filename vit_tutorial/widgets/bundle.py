@@ -18,6 +18,7 @@ EXPORT = re.compile(
     r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.M
 )
 DEFAULT = re.compile(r"^export default ", re.M)
+DECLARED = re.compile(r"^  static (state|inputs) = \[([^\]]*)\];$", re.M)
 
 
 def modules() -> dict[str, Path]:
@@ -40,6 +41,28 @@ def figure_names() -> list[str]:
         for name, path in modules().items()
         if DEFAULT.search(path.read_text("utf8"))
     )
+
+
+def declared(figure: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Read a figure's traits from its module: its state, then its inputs.
+
+    The module declares both lists (see live.js), and nothing else does.
+
+    Raises ValueError for a module without them.
+    """
+    path = modules()[figure]
+    found = dict(DECLARED.findall(path.read_text("utf8")))
+    if "inputs" not in found:  # TODO: goes when all figures are converted
+        text = path.read_text("utf8")
+        if m := re.search(r"^const STATE = \[([^\]]*)\];$", text, re.M):
+            return tuple(re.findall(r'"(\w+)"', m[1])), None
+    if found.keys() != {"state", "inputs"}:
+        raise ValueError(f"{path.name} declares no static state and inputs")
+    state, inputs = (
+        tuple(re.findall(r'"(\w+)"', found[name]))
+        for name in ("state", "inputs")
+    )
+    return state, inputs
 
 
 def widget_script(figure: str) -> str:

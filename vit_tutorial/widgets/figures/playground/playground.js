@@ -18,7 +18,6 @@ import { classNames, probabilities, unpackPictures } from "../../page/page_model
 import {
   OWN,
   SEEDS,
-  STATE,
   UNTOUCHED,
   interventions,
   readState,
@@ -29,11 +28,29 @@ import { ViT } from "../../engine/vit.js";
 
 const LARGEST_IN_LINK = 4096; // bytes of a picture of one's own: more makes no address
 
+// Its traits, declared as every figure's are (see live.js).
+class Playground {
+  static state = [
+    "picture",
+    "own",
+    "dropped",
+    "seed",
+    "positions",
+    "temperature",
+    "heads_off",
+    "query",
+    "challenge",
+  ];
+  static inputs = ["vit", "pictures", "small"];
+}
+
 function render({ model, el }) {
   const card = new Card(el, "What would you need to see to know it is a sneaker?");
   card.rounded();
   card.root.classList.add("vt-playground");
-  const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
+  const state = () =>
+    Object.fromEntries(Playground.state.map((name) => [name, model.get(name)]));
+  const start = state();
   let vit, pictures, names, patches, small, parts;
   let passes; // the last forward passes, by what was asked of the model
   let mode = "look"; // or "draw", "bring"
@@ -52,7 +69,7 @@ function render({ model, el }) {
     if (soon) frame ||= requestAnimationFrame(redraw);
     else redraw();
   };
-  const read = () => readState(model, vit, pictures.length);
+  const read = () => readState(state(), vit, pictures.length);
   const nameOf = (token) =>
     token < vit.numPrefix ? "the class token" : `patch ${token - vit.numPrefix + 1}`;
 
@@ -169,7 +186,7 @@ function render({ model, el }) {
     const last = () => {
       card.button("surprise me", surprise);
       card.button("reset", () => enter("look", start));
-      card.link({ link: model.link && shareable, get: (name) => model.get(name) }, STATE);
+      card.link({ link: model.link && shareable, get: (name) => model.get(name) }, Playground.state);
     };
     const drop = (label, meaning, which) => {
       const button = card.button(label, () => change({ dropped: which() }));
@@ -507,15 +524,14 @@ function render({ model, el }) {
     card.attempt(draw);
   }
   const rebuild = () => card.attempt(() => (build(), draw()));
-  const BUILT = ["vit", "pictures", "small"];
   build();
   draw();
-  for (const name of STATE) model.on(`change:${name}`, redraw);
-  for (const name of BUILT) model.on(`change:${name}`, rebuild);
+  for (const name of Playground.state) model.on(`change:${name}`, redraw);
+  for (const name of Playground.inputs) model.on(`change:${name}`, rebuild);
   return () => {
     cancelAnimationFrame(frame);
-    for (const name of STATE) model.off(`change:${name}`, redraw);
-    for (const name of BUILT) model.off(`change:${name}`, rebuild);
+    for (const name of Playground.state) model.off(`change:${name}`, redraw);
+    for (const name of Playground.inputs) model.off(`change:${name}`, rebuild);
     el.replaceChildren();
   };
 }
@@ -537,4 +553,4 @@ function layerAnswers(names, stages, answer) {
   return element("ol", { class: "vt-layers", start: 0 }, ...stages.map(line));
 }
 
-export default { render, state: STATE };
+export default { render, state: Playground.state };

@@ -5,18 +5,6 @@ import { within } from "../../page/checks.js";
 import { shuffled } from "../../page/shuffle.js";
 import { fromBase64 } from "../../engine/dequantise.js";
 
-// The names of the traits, all of them worth a link.
-export const STATE = [
-  "picture",
-  "own",
-  "dropped",
-  "seed",
-  "positions",
-  "temperature",
-  "heads_off",
-  "query",
-  "challenge",
-];
 export const SEEDS = 2 ** 31;
 export const OWN = -1; // the `picture` that is the reader's own
 export const UNTOUCHED = {
@@ -27,10 +15,9 @@ export const UNTOUCHED = {
   heads_off: [],
 };
 
-// Read the state that a model (anywidget's) holds, for a ViT and so many pictures to choose from.
+// Check a state that comes from a page's model, for a ViT and so many pictures to choose from.
 // Adds `bytes`, the reader's own picture. Throws a RangeError that names what does not fit.
-export function readState(model, vit, count) {
-  const state = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
+export function readState(state, vit, count) {
   const patches = vit.grid[0] * vit.grid[1];
   if (state.picture !== OWN) within("picture", state.picture, count);
   within("query", state.query, vit.numPrefix + patches);
