@@ -48,7 +48,10 @@ each_way = pytest.mark.parametrize(
 def pages_are_built():
     """Fails, and does not skip: pages that nobody has looked at are not checked pages."""
     shared = [ROOT / "_config.yml", ROOT / "_toc.yml", *ROOT.glob("book/_*/*.*")]
-    shared += [*ROOT.glob("vit_tutorial/widgets/**/*.*"), *ROOT.glob("vit_tutorial/assets/*.safet*")]
+    shared += [
+        *ROOT.glob("vit_tutorial/widgets/**/*.*"),
+        *ROOT.glob("vit_tutorial/assets/*.safet*"),
+    ]
     for name, source in SOURCES.items():
         page = HTML / f"{name}.html"
         newest = max(path.stat().st_mtime for path in [source, *shared])
@@ -205,6 +208,28 @@ class TestPage:
         assert seen["width"] <= width
         # An equation that is too wide scrolls, and is seen from its beginning.
         assert all(x >= 0 for x in seen["starts"])
+
+
+# Each listing, output, table and equation, folded ones unfolded, that is wider than its box.
+SIDEWAYS = """async () => {
+    if (window.MathJax) await MathJax.startup.promise;
+    for (const folded of document.querySelectorAll("details")) folded.open = true;
+    const boxes = "pre, table, .cell_output, .output, .pst-scrollable-table-container";
+    return [...document.querySelectorAll(`:is(${boxes}, mjx-container[display])`)]
+        .filter((e) => e.closest(".bd-article") && e.scrollWidth > e.clientWidth)
+        .map((e) => `${e.scrollWidth} > ${e.clientWidth} pixels: ${e.textContent.slice(0, 80)}`);
+}"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_to_read_scrolls_sideways_on_a_screen(browser, addresses, name):
+    """With the contents in a third column, without them, and with room to spare."""
+    page = browser.new_page()
+    page.goto(f"{addresses['file']}/{name}")
+    for width in (1280, 1024, 1600):
+        page.set_viewport_size({"width": width, "height": 720})
+        assert page.evaluate(SIDEWAYS) == [], width
+    page.close()
 
 
 @each_page
