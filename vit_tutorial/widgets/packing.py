@@ -22,6 +22,9 @@ from vit_tutorial.widgets.quantise import (
     row_length,
 )
 
+# What a model's config holds, and its facts must not be called.
+CONFIG = {*ARGUMENTS, "pool", "position"}
+
 
 def page_vit(vit: ViT) -> dict:
     """Pack a ViT for `vit.js`: see `page_model`. Raises ValueError for any
@@ -55,7 +58,7 @@ def page_model(model: ViT | CNN) -> dict:
     Raises ValueError for weights that are not finite, and for class names or
     other facts that a page cannot read.
     """
-    if twice := [name for name in model.facts if name in ARGUMENTS]:
+    if twice := [name for name in model.facts if name in CONFIG]:
         raise ValueError(
             f"no fact can be called {', '.join(twice)}, as an argument is"
         )
@@ -121,7 +124,7 @@ def unpack(payload: Mapping) -> ViT | CNN:
         state[name] = torch.tensor(numbers.astype(np.float32).reshape(shape))
     arguments, facts = {}, {}
     for name, value in payload["config"].items():
-        (arguments if name in ARGUMENTS else facts)[name] = value
+        (arguments if name in CONFIG else facts)[name] = value
     with torch.random.fork_rng(devices=[]):  # the caller's stay as they were
         model = architecture(**arguments)
     model.facts = facts
