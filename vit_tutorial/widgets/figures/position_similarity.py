@@ -1,7 +1,6 @@
-"""What position embeddings know of the picture's plane: how alike every two are
-(chapter 4)."""
+"""How alike every two position embeddings are: rows and columns of the image
+show in them (chapter 4)."""
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -10,15 +9,17 @@ import traitlets
 from einops import rearrange
 from torch import Tensor
 
+from vit_tutorial.checks import check_number
 from vit_tutorial.patches import patch_grid
+from vit_tutorial.positions import POSITIONS
 from vit_tutorial.vit import ViT
-from vit_tutorial.widgets.base import Figure, check_model
+from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.still import drawing, panel, signed_pixels
 
 
 class PositionSimilarity(Figure):
-    """Does it know that the picture is flat?
+    """Does it know that the image is flat?
 
     A small map for each position, laid out like the positions themselves: the
     cosine similarity of its embedding with all others, after what all have in
@@ -42,58 +43,26 @@ class PositionSimilarity(Figure):
 
     def __init__(self, vit: ViT, *, position: int | None = None):
         payload = page_vit(vit)
-        rows, columns = vit.grid
+        embeddings(payload)  # refuses a ViT without positions
         if position is None:
+            rows, columns = vit.grid
             position = rows // 2 * columns + columns // 2
         super().__init__(vit=payload, position=position)
 
-    @traitlets.validate("vit")
-    def _fits_the_rest(self, proposal):
-        check_model("vit", proposal["value"])
-        if proposal["value"]["config"]["position"] == "none":
-            raise ValueError(
-                'this ViT has position="none": there are no positions to compare; "learned", '
-                '"learned_2d" and "sincos_2d" have some'
-            )
-        return self.checked(proposal)
-
     @traitlets.validate("position")
     def _fits(self, proposal):
+        rows, columns = self._grid()
+        return check_number("position", proposal["value"], rows * columns)
+
+    def _grid(self) -> tuple[int, int]:
         config = self.vit["config"]
-        count = math.prod(
-            patch_grid(config["image_size"], config["patch_size"])
-        )
-        if proposal["value"] not in range(count):
-            raise ValueError(
-                f"position is one of 0 to {count - 1}, got {proposal['value']!r}"
-            )
-        return proposal["value"]
+        return patch_grid(config["image_size"], config["patch_size"])
 
     def still(self) -> tuple[str, str]:
+        rows, columns = grid = self._grid()
         alike = similarity(self.vit)
-        config = self.vit["config"]
-        grid = rows, columns = patch_grid(
-            config["image_size"], config["patch_size"]
-        )
-        place = torch.arange(rows * columns)
-        row, column = place // columns, place % columns
-        here_row, here_column = divmod(self.position, columns)
-        kinds = {
-            "the rest of its row": (row == here_row) & (column != here_column),
-            "the rest of its column": (row != here_row)
-            & (column == here_column),
-            "those elsewhere": (row != here_row) & (column != here_column),
-        }
-        mine = alike[self.position]
-        means = [
-            f"{mine[k].mean():+.2f} with {name}"
-            for name, k in kinds.items()
-            if k.any()
-        ]
         maps = rearrange(alike, "n (h w) -> n h w", h=rows)
-        framed = F.pad(
-            maps, (1, 1, 1, 1), value=torch.nan
-        )  # a gap between the maps
+        framed = F.pad(maps, (1, 1, 1, 1), value=torch.nan)  # a gap around each
         overview = rearrange(framed, "(r c) h w -> (r h) (c w)", r=rows)
         svg = drawing(
             420,
@@ -108,20 +77,58 @@ class PositionSimilarity(Figure):
                 selected=self.position,
             ),
         )
+        means = [
+            f"{mean:+.2f} with {name}"
+            for name, mean in means_of(maps[self.position], self.position)
+        ]
         words = (
-            f"How alike the position embeddings of {rows} by {columns} patches are, as cosines. "
-            f"Position {self.position + 1}: {', '.join(means)}."
+            f"How alike the position embeddings of {rows} by {columns} patches "
+            f"are, as cosines. Position {self.position + 1}: "
+            f"{', '.join(means)}."
         )
         return svg, words.replace("-", "−")
+
+
+@torch.no_grad()
+def embeddings(payload: Mapping) -> Tensor:
+    """Return a packed ViT's positions of the patches, (n, D), in double
+    precision; ValueError where it has none."""
+    vit = unpack(payload)
+    positions = vit.patch_positions()
+    if positions is None:
+        kinds = ", ".join(f'"{name}"' for name in POSITIONS if name != "none")
+        raise ValueError(
+            f'this ViT has position="{vit.position}": there are no positions '
+            f"to compare; use one of {kinds}"
+        )
+    return positions.double()
 
 
 def similarity(payload: Mapping) -> Tensor:
     """Compute the cosine of every two positions, (n, n), in double precision.
 
     What all positions have in common is taken off first: it says nothing about
-    where.
+    where. Raises ValueError for a ViT without positions.
     """
-    with torch.no_grad():
-        positions = unpack(payload).patch_positions().double()
+    positions = embeddings(payload)
     directions = F.normalize(positions - positions.mean(dim=0), dim=1)
     return directions @ directions.T
+
+
+def means_of(alike: Tensor, position: int) -> list[tuple[str, float]]:
+    """Average one position's cosines, (rows, columns), over the rest of its row
+    and of its column, and over those elsewhere, where there are any."""
+    rows, columns = alike.shape
+    here_row, here_column = divmod(position, columns)
+    in_row = (torch.arange(rows) == here_row)[:, None]  # (rows, 1)
+    in_column = torch.arange(columns) == here_column  # (columns,)
+    kinds = {
+        "the rest of its row": in_row & ~in_column,
+        "the rest of its column": ~in_row & in_column,
+        "those elsewhere": ~in_row & ~in_column,
+    }
+    return [
+        (name, alike[places].mean().item())
+        for name, places in kinds.items()
+        if places.any()
+    ]
