@@ -763,7 +763,7 @@ def test_a_challenge_hides_the_answer_until_there_is_a_guess(book, vit, data):
     prediction = card.locator(".vt-answers")
     card.get_by_role("button", name="challenge me").click()
     expect(prediction).to_be_hidden()
-    expect(card.locator(".vt-heads")).to_be_hidden()
+    expect(card.locator(".vt-maps")).to_be_hidden()
     assert said(card) == "0 of 49 patches to be seen."
     assert said(card).becomes(lambda text: not any(name in text for name in NAMES))
     assert press(page, "Space") == "patch 25, row 4, column 4"  # where the keyboard begins
@@ -859,9 +859,9 @@ def test_nobody_is_left_out(book, vit, data, theme, width):
 
 
 def test_many_maps_scroll_in_their_own_box(book, images):
-    vit = small_vit(heads=12, dim_head=4)
+    vit = small_vit(depth=12, dim_head=4)
     page = book.open(Playground(vit, images), width=360)
-    box = page.locator(".vt-scroll")
+    box = page.locator(".vt-maps")
     box.wait_for()
     assert soon(box.evaluate, "(box) => box.scrollWidth > box.clientWidth")
     assert soon(page.evaluate, "document.documentElement.scrollWidth") <= 360

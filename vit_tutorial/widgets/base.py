@@ -141,7 +141,7 @@ class Figure(anywidget.AnyWidget):
 
 
 def check_declared(figure: type[Figure]) -> None:
-    """Raise TypeError unless a figure's traits are those its module declares."""
+    """Raise TypeError unless a figure has the traits its module declares."""
     traits = {
         name
         for name, trait in vars(figure).items()
@@ -176,5 +176,6 @@ def check_model(name: str, payload: Mapping) -> None:
         unpack(payload)
     except Exception as error:
         raise ValueError(
-            f"{name} is a model as page_vit or page_cnn packs it, which this is not: {error!r}"
+            f"{name} is a model as page_vit or page_cnn packs it, which this "
+            f"is not: {error!r}"
         ) from error

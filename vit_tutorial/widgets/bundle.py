@@ -8,6 +8,7 @@ needs: it also runs where the book is built.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent  # with engine/, page/ and figures/ in it
@@ -79,16 +80,15 @@ def page_script(*figures: str) -> str:
     """
     figures = figures or figure_names()
     table = ", ".join(f"{name}: ${name}.default" for name in figures)
-    return f"(() => {{\n{join([*figures, 'host'])}$host.start({{ {table} }});\n}})();\n"
+    script = join([*figures, "host"])
+    return f"(() => {{\n{script}$host.start({{ {table} }});\n}})();\n"
 
 
 def style_sheet(*figures: str) -> str:
-    """Join the look that all figures share with what these (none named: all)
-    add to it."""
-    scripts = modules()
-    sheets = [
-        scripts[name].with_suffix(".css") for name in figures or figure_names()
-    ]
+    """Join the look of figures (none named: all): what all of them share, and
+    the sheet beside each module, in the order of `join`."""
+    scripts = in_order(figures or figure_names())
+    sheets = [path.with_suffix(".css") for path in scripts.values()]
     return "\n".join(
         path.read_text("utf8")
         for path in [FOLDER / "page" / "figures.css", *sheets]
@@ -103,8 +103,14 @@ def join(names: list[str]) -> str:
     that is written in another way than ours are, and for modules that import
     each other in a circle.
     """
+    return "".join(wrapped(*found) for found in in_order(names).items())
+
+
+def in_order(names: Sequence[str]) -> dict[str, Path]:
+    """Find modules and all that they import: each one's file, by its name,
+    behind those of its imports."""
     paths = modules()
-    done: dict[str, str] = {}
+    done: dict[str, Path] = {}
     open_: list[str] = []
 
     def visit(name: str) -> None:
@@ -119,11 +125,11 @@ def join(names: list[str]) -> str:
         for imported in imports_of(paths[name]):
             visit(imported)
         open_.remove(name)
-        done[name] = wrapped(name, paths[name])
+        done[name] = paths[name]
 
     for name in names:
         visit(name)
-    return "".join(done.values())
+    return done
 
 
 def imports_of(path: Path) -> list[str]:

@@ -2,9 +2,10 @@
 
 import { element } from "./elements.js";
 
-// A grid of patches over a picture, or over nothing: one tab stop, arrow keys move in it, Space and
-// Enter pick. `move` hears where the keyboard is, `pick` what was clicked or confirmed, `hover` over
-// which patch the pointer is (null: none).
+// A grid of patches over an image, or over nothing: one tab stop, arrow keys
+// move in it, Space and Enter pick. `move` hears where the keyboard is, `pick`
+// what was clicked or confirmed, `hover` which patch the pointer is over (null:
+// none); a finger that passes over a patch does not point at it.
 export class PatchGrid {
   constructor({ grid: [rows, columns], label, behind, move, pick, hover }) {
     this.columns = columns;
@@ -16,37 +17,39 @@ export class PatchGrid {
         tabindex: place ? -1 : 0,
       }),
     );
-    const lines = Array.from({ length: rows }, (_, row) =>
-      element(
-        "div",
-        { role: "row", class: "vt-row" },
-        ...this.cells.slice(row * columns, (row + 1) * columns),
-      ),
-    );
+    const lines = Array.from({ length: rows }, (_, row) => {
+      const cells = this.cells.slice(row * columns, (row + 1) * columns);
+      return element("div", { role: "row", class: "vt-row" }, ...cells);
+    });
     const table = element(
       "div",
       { role: "grid", class: "vt-cells", "aria-label": label },
       ...lines,
     );
-    this.el = element(
-      "div",
-      { class: "vt-grid" },
-      ...(behind ? [behind] : []),
-      table,
-    );
+    this.el = element("div", { class: "vt-grid" }, behind ?? "", table);
     this.el.style.setProperty("--vt-rows", rows);
     this.el.style.setProperty("--vt-columns", columns);
+    this.listenToClicks(table, pick);
+    this.listenToKeys(table, move, pick);
+    this.listenToPointer(table, hover);
+  }
 
-    const placeOf = (event) =>
-      this.cells.indexOf(event.target.closest("[role=gridcell]"));
+  placeOf({ target }) {
+    return this.cells.indexOf(target.closest("[role=gridcell]"));
+  }
+
+  listenToClicks(table, pick) {
     table.addEventListener("click", (event) => {
-      const place = placeOf(event);
+      const place = this.placeOf(event);
       if (place < 0) return;
       this.focus(place);
       pick?.(place);
     });
+  }
+
+  listenToKeys(table, move, pick) {
     table.addEventListener("keydown", (event) => {
-      const place = placeOf(event);
+      const place = this.placeOf(event);
       if (place < 0 || event.altKey || event.metaKey) return;
       if (event.key === " " || event.key === "Enter") {
         event.preventDefault();
@@ -60,10 +63,16 @@ export class PatchGrid {
       this.focus(next);
       move?.(next);
     });
-    table.addEventListener("pointerover", (event) =>
-      hover?.(placeOf(event) < 0 ? null : placeOf(event)),
-    );
-    table.addEventListener("pointerleave", () => hover?.(null));
+  }
+
+  listenToPointer(table, hover) {
+    if (!hover) return;
+    table.addEventListener("pointerover", (event) => {
+      if (event.pointerType === "touch") return;
+      const place = this.placeOf(event);
+      hover(place < 0 ? null : place);
+    });
+    table.addEventListener("pointerleave", () => hover(null));
   }
 
   neighbour(place, { key, ctrlKey }) {

@@ -20,8 +20,11 @@ export class TokenGrid {
     });
     this.classToken = badge(() => pick?.(0));
     if (hover) {
-      this.classToken.el.addEventListener("pointerenter", () => hover(0));
-      this.classToken.el.addEventListener("pointerleave", () => hover(null));
+      const { el } = this.classToken;
+      el.addEventListener("pointerenter", ({ pointerType }) => {
+        if (pointerType !== "touch") hover(0);
+      });
+      el.addEventListener("pointerleave", () => hover(null));
     }
     const first = this.prefix ? [this.classToken.el] : [];
     const parts = [...first, this.patches.el];

@@ -129,7 +129,7 @@ function render({ model, el }) {
       depth,
       heads,
       grid: vit.grid,
-      label: "Where it looks: a row for each layer, a column for each head",
+      label: "Where it looks: a row for each head, a column for each layer",
       pick: (layer, head) =>
         change({ heads_off: toggled(model.get("heads_off"), [layer, head]) }),
     });
@@ -138,7 +138,7 @@ function render({ model, el }) {
       "div",
       { class: "vt-column" },
       asking,
-      element("div", { class: "vt-scroll" }, maps.el),
+      maps.el,
       legend("each map’s own highest"),
     );
     const layersTitle = element("p", { class: "vt-label" });
@@ -443,8 +443,13 @@ function render({ model, el }) {
       return pass.layers[layer].attention.subarray(row, row + places.length);
     };
     parts.maps.show({
-      places,
-      shares,
+      isOff: off,
+      shares: (layer, head) => {
+        const given = shares(layer, head);
+        const byPlace = Array(patches).fill(null);
+        places.forEach((place, i) => (byPlace[place] = given[i]));
+        return byPlace;
+      },
       name: (layer, head) => {
         const given = shares(layer, head);
         const most = given.indexOf(Math.max(...given));
