@@ -1,13 +1,12 @@
 """One token on its way through the encoder, step by step (chapter 6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import traitlets
 from torch import Tensor
 
 from vit_tutorial.checks import check_number
-from vit_tutorial.patches import patch_grid
 from vit_tutorial.plots import ACCENT, BLUE, INK
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
@@ -20,23 +19,23 @@ from vit_tutorial.widgets.still import drawing, panel, picture_pixels
 class EncoderWalk(Figure):
     """What happens to one token, layer by layer?
 
-    The stages of equations 1 to 4 for one token of one picture: what comes in,
-    what each step adds, what goes out, and what the head would read off at that
+    The stages of equations 1 to 4 for one token of one image: what comes in,
+    what each step adds, what goes out, and what the head would predict at that
     point.
 
     Args:
         vit: the reader's own; the figure computes with its weights in 8 bits
             (see `page_vit`).
         images: uint8 (n, c, H, W), of the model's size.
-        names: what each picture is called.
-        picture: which of the pictures, from 0.
-        token: which token; 0 is the class token, where there is one. Without
-            it, the middle patch.
+        names: what each image is called.
+        picture: which of the images, counted from 0.
+        token: which token; 0 is the class token, where there is one. The
+            default is the middle patch.
         stage: from 0, the patches, to 3 + 6 * depth, the head. Stage 1 is the
             embedding; then each layer has six: norm, attention, sum, norm, MLP,
             sum; then comes the last norm.
 
-    Raises ValueError for a model, pictures or a number that does not fit.
+    Raises ValueError for a model, images or a number that does not fit.
     """
 
     script = "encoder_walk"
@@ -72,89 +71,81 @@ class EncoderWalk(Figure):
 
     @traitlets.validate("picture", "token", "stage")
     def _fits(self, proposal):
-        name, value = proposal["trait"].name, proposal["value"]
         config = self.vit["config"]
-        count = {
+        counts = {
             "picture": len(self.pictures),
             "token": patch_count(config) + (config["pool"] == "cls"),
             "stage": 4 + 6 * config["depth"],
-        }[name]
-        return check_number(name, value, count)
+        }
+        name = proposal["trait"].name
+        return check_number(name, proposal["value"], counts[name])
 
     def still(self) -> tuple[str, str]:
-        config, shown = self.vit["config"], self.pictures[self.picture]
+        shown = self.pictures[self.picture]
         image = unpack_picture(shown)
-        grid = rows, columns = patch_grid(
-            config["image_size"], config["patch_size"]
-        )
-        place = self.token - (config["pool"] == "cls")
+        vit = unpack(self.vit).double()
+        lengths, added = walk(vit, image, self.token)
+        place = self.token - vit.num_prefix
         name = "the class token" if place < 0 else f"patch {place + 1}"
-        lengths, added = walk(self.vit, image, self.token)
-        selected = None if place < 0 else place
-        title = f"{shown['name']}, and {name}"
-        svg = drawing(
-            520,
-            226,
-            panel(
-                picture_pixels(image),
-                0,
-                200,
-                title,
-                grid=grid,
-                selected=selected,
-            ),
-            chart(lengths, added),
+        picture = panel(
+            picture_pixels(image),
+            0,
+            200,
+            f"{shown['name']}, and {name}",
+            grid=vit.grid,
+            selected=None if place < 0 else place,
         )
+        rows, columns = vit.grid
         words = (
-            f"A picture ({shown['name']}) in {rows} by {columns} patches, and the way of {name} "
-            f"through the encoder: it enters {lengths[0]:.1f} long, {len(added)} steps each add a "
-            f"vector, {min(added):.1f} to {max(added):.1f} long, and it leaves {lengths[-1]:.1f} "
-            "long."
+            f"A picture ({shown['name']}) in {rows} by {columns} patches, and "
+            f"the way of {name} through the encoder: it enters "
+            f"{lengths[0]:.1f} long, {len(added)} steps each add a vector, "
+            f"{min(added):.1f} to {max(added):.1f} long, and it leaves "
+            f"{lengths[-1]:.1f} long."
         )
-        return svg, words
+        return drawing(520, 226, picture, chart(lengths, added)), words
 
 
+@torch.no_grad()
 def walk(
-    payload: Mapping, image: Tensor, token: int
+    vit: ViT, image: Tensor, token: int
 ) -> tuple[list[float], list[float]]:
-    """Follow a token through the encoder as the page does, in double precision.
+    """Follow one token through the encoder.
 
     Returns the lengths of its vector, before the first step and after each, and
-    those of what the steps add.
+    the lengths of what the steps add.
     """
-    vit = unpack(payload).double()
-    with torch.no_grad():
-        stream = vit.embed(normalized(vit, image))
-        lengths, added = [stream[0, token].norm().item()], []
-        for layer in vit.transformer.layers:
-            for step in layer:
-                contribution = step(stream)
-                stream = stream + contribution
-                added.append(contribution[0, token].norm().item())
-                lengths.append(stream[0, token].norm().item())
-    return lengths, added
+    tokens = vit.embed(normalized(vit, image))
+    stream = [x[0, token] for x in vit.transformer.stream(tokens)]
+    way = torch.stack(stream)  # (1 + 2 * depth, D)
+    lengths, added = way.norm(dim=-1), way.diff(dim=0).norm(dim=-1)
+    return lengths.tolist(), added.tolist()
 
 
 def chart(lengths: list[float], added: list[float]) -> str:
-    """Draw the stream's length as a line, and that of what is added as bars
-    below it."""
-    left, width, height = 236, 276, 180
+    """Draw the stream's length as a line, and as bars the length of what each
+    step adds."""
+    left, width, height, bottom = 236, 276, 180, 212
     step, highest = width / len(lengths), max(*lengths, *added)
-    y = [212 - height * length / highest for length in lengths]
-    x = [left + step * (i + 0.5) for i in range(len(lengths))]
-    text = f'font-family="sans-serif" font-size="12" fill="{INK}"'
     parts = [
-        f'<text x="{left}" y="14" {text}>its length, and the length of what is added</text>'
+        f'<text x="{left}" y="14" font-family="sans-serif" font-size="12" '
+        f'fill="{INK}">its length, and the length of what is added</text>'
     ]
     for i, length in enumerate(added, start=1):
-        tall = height * length / highest
+        x, tall = left + step * (i + 0.5), height * length / highest
+        colour = BLUE if i % 2 else INK  # attention, MLP
         parts.append(
-            f'<rect x="{x[i] - 0.3 * step:.1f}" y="{212 - tall:.1f}" width="{0.6 * step:.1f}" '
-            f'height="{tall:.1f}" fill="{BLUE if i % 2 else INK}"/>'
+            f'<rect x="{x - 0.3 * step:.1f}" y="{bottom - tall:.1f}" '
+            f'width="{0.6 * step:.1f}" height="{tall:.1f}" fill="{colour}"/>'
         )
-    line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    points = [
+        f"{left + step * (i + 0.5):.1f},"
+        f"{bottom - height * length / highest:.1f}"
+        for i, length in enumerate(lengths)
+    ]
     parts.append(
-        f'<polyline points="{line}" fill="none" stroke="{ACCENT}" stroke-width="2"/>'
+        f'<polyline points="{" ".join(points)}" fill="none" '
+        f'stroke="{ACCENT}" stroke-width="2"/>'
     )
-    parts.append(f'<path d="M{left} 212h{width}" stroke="{INK}"/>')
+    parts.append(f'<path d="M{left} {bottom}h{width}" stroke="{INK}"/>')
     return "".join(parts)
