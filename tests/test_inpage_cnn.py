@@ -20,7 +20,7 @@ from vit_tutorial.widgets.quantise import model_script, quantise, read_checkpoin
 RUN = """({ payload, pictures, shape }) => {
     const cnn = new $cnn.CNN(payload);
     return pictures.map((picture) => {
-        const { logits, maps } = cnn.forward($weights.fromBase64(picture), shape);
+        const { logits, maps } = cnn.forward($dequantise.fromBase64(picture), shape);
         return { logits: [...logits], shape: maps.shape, maps: [...maps.values] };
     });
 }"""

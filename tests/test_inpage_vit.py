@@ -37,7 +37,7 @@ RUN = """({ payload, pictures, changes, maps }) => {
         return btoa(bytes);
     };
     return pictures.map((picture, i) => {
-        const seen = vit.forward($weights.fromBase64(picture), changes);
+        const seen = vit.forward($dequantise.fromBase64(picture), changes);
         return {
             logits: [...seen.logits],
             predictions: seen.predictions.map((each) => [...each]),
@@ -358,5 +358,5 @@ def test_positions_of_a_kind_that_the_page_does_not_know_are_refused(page):
     payload["config"]["position"] = "rotary"
     image = torch.zeros(1, 12, 12, dtype=torch.uint8)
     given = {"payload": payload, "pictures": [as_text(image)], "changes": {}, "maps": 0}
-    with pytest.raises(Exception, match=r"RangeError: .* learned_2d and sincos_2d, got rotary"):
+    with pytest.raises(Exception, match=r"RangeError: .* learned_2d, sincos_2d; got rotary"):
         page.evaluate(RUN, given)

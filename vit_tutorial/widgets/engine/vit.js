@@ -91,37 +91,26 @@ export class ViT {
     return patches;
   }
 
+  // Each token gets its position's embedding, in place; a dropped patch leaves the others where
+  // they were.
   addPositions(tokens, places) {
-    const { dim, position } = this.config;
+    const { dim } = this.config;
+    const table = this.positions(); // (numPrefix + patches, D), or null
+    if (!table) return;
     const prefix = this.numPrefix;
-    if (position === "none") return;
-    if (position === "learned") {
-      const table = this.weights.pos_embedding; // (numPrefix + patches, D)
-      for (let i = 0; i < prefix * dim; i++) tokens[i] += table[i];
-      places.forEach((place, i) => {
-        for (let d = 0; d < dim; d++)
-          tokens[(prefix + i) * dim + d] += table[(prefix + place) * dim + d];
-      });
-      return;
-    }
-    if (position !== "learned_2d" && position !== "sincos_2d") {
-      throw new RangeError(
-        `this page adds positions of the kinds none, learned, learned_2d and sincos_2d, got ${position}`,
-      );
-    }
-    // One half for the column, one for the row; the class token has no position.
-    const [rows, columns] =
-      position === "learned_2d"
-        ? [this.weights.pos_rows, this.weights.pos_columns]
-        : this.grid.map((length) => sincos(length, dim));
-    const half = dim / 2;
-    places.forEach((place, i) => {
-      const [row, column] = [Math.floor(place / this.grid[1]), place % this.grid[1]];
-      for (let d = 0; d < half; d++) {
-        tokens[(prefix + i) * dim + d] += columns[column * half + d];
-        tokens[(prefix + i) * dim + half + d] += rows[row * half + d];
-      }
+    const rows = [...range(prefix), ...places.map((place) => prefix + place)];
+    rows.forEach((row, i) => {
+      for (let d = 0; d < dim; d++) tokens[i * dim + d] += table[row * dim + d];
     });
+  }
+
+  positions() {
+    const kind = this.config.position;
+    if (!Object.hasOwn(POSITIONS, kind)) {
+      const known = Object.keys(POSITIONS).join(", ");
+      throw new RangeError(`this page adds positions of the kinds ${known}; got ${kind}`);
+    }
+    return POSITIONS[kind](this);
   }
 
   // The encoder. Returns of each layer what went on inside, what it adds, and what it puts out.
@@ -299,7 +288,29 @@ export function erf(x) {
   return x < 0 ? -y : y;
 }
 
-// One axis of the 2-D sine-cosine positions: (length, dim/2); see positions.py.
+// Every kind of position embedding, as in positions.py: what each token gets, (n, D), or null.
+const POSITIONS = {
+  none: () => null,
+  learned: (vit) => vit.weights.pos_embedding,
+  learned_2d: (vit) => rowsAndColumns(vit, vit.weights.pos_rows, vit.weights.pos_columns),
+  sincos_2d: (vit) => rowsAndColumns(vit, ...vit.grid.map((side) => sincos(side, vit.config.dim))),
+};
+
+// One half for the column, one for the row; the class token has no position, so it gets zeros.
+function rowsAndColumns({ grid, numPrefix, config: { dim } }, rows, columns) {
+  const half = dim / 2;
+  const table = new Float32Array((numPrefix + grid[0] * grid[1]) * dim);
+  let i = numPrefix * dim;
+  for (let row = 0; row < grid[0]; row++) {
+    for (let column = 0; column < grid[1]; column++, i += dim) {
+      table.set(columns.subarray(column * half, (column + 1) * half), i);
+      table.set(rows.subarray(row * half, (row + 1) * half), i + half);
+    }
+  }
+  return table;
+}
+
+// One axis of the 2-D sine-cosine positions: (length, dim/2).
 function sincos(length, dim) {
   const quarter = dim / 4;
   const table = new Float32Array((length * dim) / 2);
