@@ -1,296 +1,354 @@
-// Who minds a shift? One picture, moved or with its patches shuffled, read by a ViT and by a CNN,
-// both trained on few pictures or on many.
+// Who minds a shift? One image, moved or with its patches shuffled, read by a
+// ViT and by a CNN, both trained on few images or on many.
 
-import { Card } from "../page/card.js";
-import { element, picture } from "../page/elements.js";
+import { Figure, live } from "../page/live.js";
+import { Surprises } from "../page/surprises.js";
 import { answers } from "../page/answers.js";
-import { percent } from "../page/words.js";
-import { within } from "../page/checks.js";
+import { element, label, picture } from "../page/elements.js";
+import { rearranged } from "../page/patches.js";
 import { shuffled } from "../page/shuffle.js";
+import { capitalised, percent } from "../page/words.js";
+import { within } from "../page/checks.js";
+import {
+  classNames,
+  probabilities,
+  unpackPictures,
+} from "../page/page_model.js";
 import { CNN } from "../engine/cnn.js";
-import { classNames, probabilities, unpackPictures } from "../page/page_model.js";
 import { ViT } from "../engine/vit.js";
 
-const STATE = ["picture", "right", "down", "seed", "size"];
-const MODELS = ["vit_few", "cnn_few", "vit_many", "cnn_many"];
 const FARTHEST = 4; // pixels
 const SEEDS = 1000;
+const READERS = ["the ViT", "the CNN"];
 
-function render({ model, el }) {
-  const card = new Card(el, "Who minds a shift?");
-  card.rounded();
-  const start = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
-  let pairs, pictures, names, parts, known, surprises, surprised;
+class Shift extends Figure {
+  static question = "Who minds a shift?";
+  static state = ["picture", "right", "down", "seed", "size"];
+  static inputs = [
+    "vit_few",
+    "cnn_few",
+    "vit_many",
+    "cnn_many",
+    "sizes",
+    "pictures",
+    "averages",
+    "held_out",
+  ];
 
-  const change = (changes) => {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  };
+  begin() {
+    this.card.rounded();
+    if (!this.get("averages").length) return;
+    this.card.guess(
+      `Two models, trained on ${grouped(this.get("sizes")[0])} pictures, read ` +
+        `${grouped(this.get("held_out"))} others, all moved by ${FARTHEST} ` +
+        "pixels. Which of the two loses more of its right answers?",
+      ["the ViT", "the CNN", "both lose about as many"],
+    );
+  }
 
-  // Everything that the models and the pictures decide, made anew when those change.
-  function build() {
-    const [vitFew, cnnFew, vitMany, cnnMany] = MODELS.map((name) => model.get(name));
-    pairs = [
-      [new ViT(vitFew), new CNN(cnnFew)],
-      [new ViT(vitMany), new CNN(cnnMany)],
+  build() {
+    const pairs = [
+      [new ViT(this.get("vit_few")), new CNN(this.get("cnn_few"))],
+      [new ViT(this.get("vit_many")), new CNN(this.get("cnn_many"))],
     ];
-    const { config } = pairs[0][0];
-    names = classNames(config);
-    pictures = unpackPictures(model.get("pictures"));
-    known = new Map();
-    [surprises, surprised] = [[], 0];
+    const [vit] = pairs[0];
+    this.names = classNames(vit.config);
+    this.pictures = unpackPictures(this.get("pictures"));
+    this.predictions = new Predictions(pairs, this.pictures);
+    this.surprises = pairs.map(() => null);
+    this.buildFigure(vit.grid);
+    this.buildControls();
+  }
 
-    const shown = element("div", { class: "vt-shift-picture", role: "img" });
-    const many = element("p", { class: "vt-shift-average" });
-    const columns = ["the ViT", "the CNN"].map((label) => {
-      const list = element("div");
-      const root = element("div", {}, element("p", { class: "vt-label" }, label), list);
-      return { root, list };
-    });
-    const before = element(
+  buildFigure(grid) {
+    this.seen = new Seen(grid);
+    this.results = READERS.map(() => element("div"));
+    this.many = element("p", { class: "vt-shift-average" });
+    const columns = this.results.map((result, i) =>
+      element("div", {}, label(READERS[i]), result),
+    );
+    const key = element(
       "p",
       { class: "vt-legend" },
       element("span", { class: "vt-shift-mark", "aria-hidden": "true" }),
       "what it said of the picture as it was",
     );
-    card.figure.replaceChildren(
-      element("div", {}, element("p", { class: "vt-label" }, "what both see"), shown),
-      element(
-        "div",
-        { class: "vt-shift-answers" },
-        ...columns.map(({ root }) => root),
-        before,
-        many,
-      ),
+    this.card.figure.replaceChildren(
+      element("div", {}, label("what both see"), this.seen.el),
+      element("div", { class: "vt-shift-answers" }, ...columns, key, this.many),
     );
+  }
 
+  buildControls() {
+    const { card } = this;
     card.controls.replaceChildren();
-    const which = card.choice(
-      "picture",
-      pictures.map(({ name }) => name),
-      () => change({ picture: which.selectedIndex }),
+    const names = this.pictures.map(({ name }) => name);
+    this.choice = card.choice("picture", names, () =>
+      this.change({ picture: this.choice.selectedIndex }),
     );
-    const size = card.choice(
-      "trained on",
-      model.get("sizes").map((count) => `${count.toLocaleString("en")} pictures`),
-      () => change({ size: size.selectedIndex }),
+    const sizes = this.get("sizes").map((size) => `${grouped(size)} pictures`);
+    this.size = card.choice("trained on", sizes, () =>
+      this.change({ size: this.size.selectedIndex }),
     );
-    const slider = (label, name) =>
-      card.slider(label, {
-        min: -FARTHEST,
-        max: FARTHEST,
-        step: 1,
-        oninput: (event) => change({ [name]: Number(event.target.value) }),
-      });
-    const [right, down] = [slider("right", "right"), slider("down", "down")];
-    const torn = card.checkbox("shuffle patches", () => change({ seed: torn.checked ? 1 : 0 }));
-    card.button("another order", () => change({ seed: (model.get("seed") % (SEEDS - 1)) + 1 }));
-    card.button("surprise me", surprise);
-    card.button("reset", () => change(start));
-    card.link(model, STATE);
-    parts = { shown, columns, many, which, size, right, down, torn };
+    this.right = this.slider("right");
+    this.down = this.slider("down");
+    this.shuffle = card.checkbox("shuffle patches", () =>
+      this.change({ seed: this.shuffle.checked ? 1 : 0 }),
+    );
+    card.button("another order", () =>
+      this.change({ seed: (this.get("seed") % (SEEDS - 1)) + 1 }),
+    );
+    card.button("surprise me", () => this.surprise());
+    this.addResetAndLink();
   }
 
-  // What both models of a pair make of a picture: the shares of the classes.
-  function read(size, index, right, down, seed) {
-    const key = [size, index, right, down, seed].join();
-    if (!known.has(key)) {
-      const [vit, cnn] = pairs[size];
-      const { shape, bytes } = pictures[index];
-      const pixels = rearranged(moved(bytes, shape, right, down), shape, vit, seed);
-      const shares = [vit.forward(pixels), cnn.forward(pixels, shape)].map(({ logits }) =>
-        probabilities(logits),
-      );
-      known.set(key, { pixels, shares });
-    }
-    return known.get(key);
+  slider(name) {
+    return this.card.slider(name, {
+      min: -FARTHEST,
+      max: FARTHEST,
+      step: 1,
+      oninput: (event) => this.change({ [name]: Number(event.target.value) }),
+    });
   }
 
-  function draw() {
-    const [index, right, down, seed, size] = STATE.map((name) => model.get(name));
-    within("picture", index, pictures.length);
+  draw() {
+    this.check();
+    const state = this.state();
+    const before = this.predictions.of({ ...state, ...AS_IT_IS }).shares;
+    const { pixels, shares: now } = this.predictions.of(state);
+    const { name, shape } = this.pictures[state.picture];
+    this.seen.show(picture(shape, pixels), shape, `${name}, ${where(state)}`);
+    this.results.forEach((result, i) =>
+      result.replaceChildren(answers(this.names, now[i], before[i])),
+    );
+    this.showControls();
+    this.many.textContent = this.measured().sentence(state);
+    this.card.say(summary(this.names, state, now, before));
+    this.tabulate(`${name}, ${where(state)}`, now, before);
+  }
+
+  check() {
+    const { picture, right, down, seed, size } = this.state();
+    within("picture", picture, this.pictures.length);
     within("seed", seed, SEEDS);
-    within("size", size, pairs.length);
+    within("size", size, this.surprises.length);
     for (const [name, value] of Object.entries({ right, down })) {
       if (!Number.isInteger(value) || Math.abs(value) > FARTHEST) {
-        throw new RangeError(`${name} is one of ${-FARTHEST} to ${FARTHEST}, got ${value}`);
+        throw new RangeError(
+          `${name} is one of ${-FARTHEST} to ${FARTHEST}, got ${value}`,
+        );
       }
     }
-    const { name, shape } = pictures[index];
-    const before = read(size, index, 0, 0, 0).shares;
-    const { pixels, shares: now } = read(size, index, right, down, seed);
-    const what = where(right, down, seed);
+  }
 
-    parts.shown.replaceChildren(picture(shape, pixels), gridOver(pairs[0][0].grid));
-    parts.shown.style.aspectRatio = `${shape[2]} / ${shape[1]}`;
-    parts.shown.setAttribute("aria-label", `${name}, ${what}`);
-    parts.columns.forEach(({ list }, i) =>
-      list.replaceChildren(answers(names, now[i], before[i])),
-    );
-    parts.which.selectedIndex = index;
-    parts.size.selectedIndex = size;
-    parts.right.show(right, pixelsOf(right, "right", "left"));
-    parts.down.show(down, pixelsOf(down, "down", "up"));
-    parts.torn.checked = seed > 0;
-    parts.many.textContent = onMany(size, right, down, seed);
+  showControls() {
+    const { picture, right, down, seed, size } = this.state();
+    this.choice.selectedIndex = picture;
+    this.size.selectedIndex = size;
+    this.right.show(right, pixelsOf(right, "right", "left"));
+    this.down.show(down, pixelsOf(down, "down", "up"));
+    this.shuffle.checked = seed > 0;
+  }
 
-    const asItIs = !(right || down || seed);
-    card.say(
-      `${capital(what)}: ` +
-        ["the ViT", "the CNN"].map((who, i) => verdict(who, now[i], before[i], asItIs)).join("; ") +
-        ".",
-    );
-    card.tabulate(
-      `${name}, ${what}; trained on ${model.get("sizes")[size].toLocaleString("en")} pictures`,
+  measured() {
+    const averages = this.get("averages")[this.get("size")];
+    return new Measured(averages, this.get("held_out"));
+  }
+
+  tabulate(what, now, before) {
+    const { size } = this.state();
+    const all = [now[0], before[0], now[1], before[1]];
+    const shares = (i) => all.map((each) => percent(each[i]));
+    this.card.tabulate(
+      `${what}; trained on ${grouped(this.get("sizes")[size])} pictures`,
       ["share", "ViT", "ViT before", "CNN", "CNN before"],
       () => [
-        ...names.map((each, i) => [
-          each,
-          ...[0, 1].flatMap((m) => [percent(now[m][i]), percent(before[m][i])]),
-        ]),
-        ...measured(size),
+        ...this.names.map((name, i) => [name, ...shares(i)]),
+        ...this.measured().rows(),
       ],
     );
   }
 
-  // "the ViT changes its mind: sneaker 56%, was ankle boot 81%"
-  function verdict(who, now, before, asItIs) {
-    const [first, was] = [now, before].map((shares) => shares.indexOf(Math.max(...shares)));
-    const [said, earlier] = [
-      `${names[first]} ${percent(now[first])}`,
-      `${names[was]} ${percent(before[was])}`,
-    ];
-    if (asItIs) return `${who} says ${said}`;
-    if (first === was) return `${who} stays with ${said} (was ${percent(before[was])})`;
-    return `${who} changes its mind: ${said}, was ${earlier}`;
+  // Of images that both models take for the same, moved as far as they can be,
+  // those on which the two predictions then differ most.
+  surprise() {
+    const { size } = this.state();
+    this.surprises[size] ??= new Surprises(
+      this.predictions.farthest(size),
+      ({ apart }) => apart,
+    );
+    const { picture, right, down } = this.surprises[size].next();
+    this.change({ picture, right, down, seed: 0 });
+  }
+}
+
+const AS_IT_IS = { right: 0, down: 0, seed: 0 };
+
+// The image as both models see it, under the grid of its patches.
+class Seen {
+  constructor([rows, columns]) {
+    this.lines = element("div", {
+      class: "vt-shift-lines",
+      "aria-hidden": "true",
+    });
+    this.lines.style.backgroundSize = `${100 / columns}% ${100 / rows}%`;
+    this.el = element("div", { class: "vt-shift-picture", role: "img" });
   }
 
-  // What was measured on many pictures, for the shift or the shuffling that is shown.
-  function onMany(size, right, down, seed) {
-    const averages = model.get("averages")[size];
-    if (!averages) return "";
+  show(image, [, height, width], name) {
+    this.el.replaceChildren(image, this.lines);
+    this.el.style.aspectRatio = `${width} / ${height}`;
+    this.el.setAttribute("aria-label", name);
+  }
+}
+
+// What both models of a pair predict for an image, moved and shuffled.
+class Predictions {
+  #known = new Map();
+
+  constructor(pairs, pictures) {
+    this.pairs = pairs;
+    this.pictures = pictures;
+  }
+
+  // The pixels that were read, and the shares of the classes, the ViT's first.
+  of({ size, picture, right, down, seed }) {
+    const key = [size, picture, right, down, seed].join();
+    if (!this.#known.has(key)) {
+      const [vit, cnn] = this.pairs[size];
+      const { shape, bytes } = this.pictures[picture];
+      const order = shuffled(vit.grid[0] * vit.grid[1], seed);
+      const shifted = moved(bytes, shape, right, down);
+      const pixels = rearranged(shifted, shape, vit.patchSize, order);
+      const read = [vit.forward(pixels), cnn.forward(pixels, shape)];
+      const shares = read.map(({ logits }) => probabilities(logits));
+      this.#known.set(key, { pixels, shares });
+    }
+    return this.#known.get(key);
+  }
+
+  // Every image moved as far as it can be, and how far `apart` a pair's
+  // predictions then are: by 1 more where the pair agreed at first.
+  farthest(size) {
+    const steps = [-FARTHEST, 0, FARTHEST];
+    const shifts = steps.flatMap((right) => steps.map((down) => [right, down]));
+    return this.pictures.flatMap((_, picture) => {
+      const [vit, cnn] = this.of({ size, picture, ...AS_IT_IS }).shares;
+      const agreed = first(vit) === first(cnn) ? 1 : 0;
+      return shifts
+        .filter(([right, down]) => right || down)
+        .map(([right, down]) => {
+          const shift = { size, picture, right, down, seed: 0 };
+          const apart = agreed + distance(...this.of(shift).shares);
+          return { picture, right, down, apart };
+        });
+    });
+  }
+}
+
+// How many of the held-out images a pair gets right, moved and shuffled.
+class Measured {
+  // averages: undefined where nothing was measured.
+  constructor(averages, heldOut) {
+    this.averages = averages;
+    this.images = `${grouped(heldOut)} pictures`;
+    this.heldOut = `${grouped(heldOut)} held-out pictures`;
+  }
+
+  // For the shift or the shuffling that is shown.
+  sentence({ right, down, seed }) {
+    if (!this.averages) return "";
+    const { vit, cnn } = this.averages;
     const pixels = Math.max(Math.abs(right), Math.abs(down));
     const what = seed
       ? "with their patches shuffled"
       : pixels
         ? `moved by ${pixels} in one direction`
         : "as they are";
-    const share = ({ shift, shuffle }) => percent(seed ? shuffle : shift[pixels]);
+    const [one, other] = [vit, cnn].map(({ shift, shuffle }) =>
+      percent(seed ? shuffle : shift[pixels]),
+    );
+    const before =
+      seed || pixels
+        ? ` (as they are: ${percent(vit.shift[0])} and ${percent(cnn.shift[0])})`
+        : "";
     return (
-      `Of ${model.get("held_out").toLocaleString("en")} held-out pictures ${what}, this ViT gets ` +
-      `${share(averages.vit)} right and this CNN ${share(averages.cnn)}` +
-      (seed || pixels
-        ? ` (as they are: ${percent(averages.vit.shift[0])} and ${percent(averages.cnn.shift[0])}).`
-        : ".")
+      `Of ${this.heldOut} ${what}, this ViT gets ${one} right and this CNN ` +
+      `${other}${before}.`
     );
   }
 
-  function measured(size) {
-    const averages = model.get("averages")[size];
-    if (!averages) return [];
-    const { vit, cnn } = averages;
-    const row = (what, of) => [
-      what,
-      ...[vit, cnn].flatMap((each) => [percent(of(each)), percent(each.shift[0])]),
+  rows() {
+    if (!this.averages) return [];
+    const { vit, cnn } = this.averages;
+    const row = (what, share) => [
+      `${this.images} right, ${what}`,
+      ...[share(vit), vit.shift[0], share(cnn), cnn.shift[0]].map(percent),
     ];
-    const many = model.get("held_out").toLocaleString("en");
     return [
-      ...vit.shift.map((_, by) => row(`${many} pictures right, moved by ${by}`, (e) => e.shift[by])),
-      row(`${many} pictures right, shuffled`, (each) => each.shuffle),
+      ...vit.shift.map((_, by) => row(`moved by ${by}`, (e) => e.shift[by])),
+      row("shuffled", ({ shuffle }) => shuffle),
     ];
   }
-
-  // Among pictures that both take for the same, and the farthest shifts, those on which the two
-  // answers then differ most, one after the other.
-  function surprise() {
-    const size = model.get("size");
-    surprises[size] ??= strongest(size);
-    const { picture, right, down } = surprises[size][surprised++ % surprises[size].length];
-    change({ picture, right, down, seed: 0 });
-  }
-
-  function strongest(size) {
-    const found = [];
-    const steps = [-FARTHEST, 0, FARTHEST];
-    const first = (shares) => shares.indexOf(Math.max(...shares));
-    pictures.forEach((_, picture) => {
-      const [vit, cnn] = read(size, picture, 0, 0, 0).shares.map(first);
-      for (const right of steps) {
-        for (const down of steps) {
-          if (!right && !down) continue;
-          const [one, other] = read(size, picture, right, down, 0).shares;
-          const apart = one.reduce((sum, share, i) => sum + Math.abs(share - other[i]), 0) / 2;
-          found.push({ picture, right, down, apart: apart + (vit === cnn ? 1 : 0) });
-        }
-      }
-    });
-    return found.sort((a, b) => b.apart - a.apart);
-  }
-
-  const redraw = () => card.attempt(draw);
-  const rebuild = () => card.attempt(() => (build(), draw()));
-  build();
-  draw();
-  if (model.get("averages").length) {
-    const [few] = model.get("sizes");
-    card.guess(
-      `Two models, trained on ${few.toLocaleString("en")} pictures, read ` +
-        `${model.get("held_out").toLocaleString("en")} others, all moved by ${FARTHEST} pixels. ` +
-        "Which of the two loses more of its right answers?",
-      ["the ViT", "the CNN", "both lose about as many"],
-    );
-  }
-  const rebuilding = [...MODELS, "pictures", "sizes"];
-  const redrawing = [...STATE, "averages", "held_out"];
-  for (const name of redrawing) model.on(`change:${name}`, redraw);
-  for (const name of rebuilding) model.on(`change:${name}`, rebuild);
-  return () => {
-    for (const name of redrawing) model.off(`change:${name}`, redraw);
-    for (const name of rebuilding) model.off(`change:${name}`, rebuild);
-    el.replaceChildren();
-  };
 }
 
-// A picture's bytes, moved; black comes in at the edges.
-export function moved(bytes, [channels, height, width], right, down) {
+// An image's bytes, moved; black comes in at the edges.
+function moved(bytes, [channels, height, width], right, down) {
   const out = new Uint8Array(bytes.length);
+  const [top, bottom] = [Math.max(down, 0), Math.min(height + down, height)];
+  const [left, end] = [Math.max(right, 0), Math.min(width + right, width)];
   for (let c = 0; c < channels; c++) {
-    for (let y = Math.max(down, 0); y < Math.min(height + down, height); y++) {
-      for (let x = Math.max(right, 0); x < Math.min(width + right, width); x++) {
-        out[(c * height + y) * width + x] = bytes[(c * height + y - down) * width + x - right];
-      }
+    for (let y = top; y < bottom; y++) {
+      const from = (c * height + y - down) * width - right;
+      const line = bytes.subarray(from + left, from + end);
+      out.set(line, (c * height + y) * width + left);
     }
   }
   return out;
 }
 
-// The bytes with the patches in the order that the seed decides: place i shows patch order[i].
-export function rearranged(bytes, [channels, height, width], { grid, patchSize }, seed) {
-  if (!seed) return bytes;
-  const [[rows, columns], [p1, p2]] = [grid, patchSize];
-  const out = new Uint8Array(bytes.length);
-  shuffled(rows * columns, seed).forEach((patch, place) => {
-    const [from, to] = [patch, place].map(
-      (i) => Math.floor(i / columns) * p1 * width + (i % columns) * p2,
-    );
-    for (let c = 0; c < channels; c++) {
-      for (let y = 0; y < p1; y++) {
-        const at = c * height * width + y * width;
-        out.set(bytes.subarray(at + from, at + from + p2), at + to);
-      }
-    }
-  });
-  return out;
+function first(shares) {
+  return shares.indexOf(Math.max(...shares));
 }
 
-function where(right, down, seed) {
+// Half of what two distributions differ by: 0 for the same, 1 for disjoint.
+function distance(one, other) {
+  const differences = one.map((share, i) => Math.abs(share - other[i]));
+  return differences.reduce((a, b) => a + b, 0) / 2;
+}
+
+function summary(names, state, now, before) {
+  const asItIs = !(state.right || state.down || state.seed);
+  const verdicts = READERS.map((reader, i) =>
+    asItIs
+      ? `${reader} says ${best(names, now[i])}`
+      : `${reader} ${verdict(names, now[i], before[i])}`,
+  );
+  return `${capitalised(where(state))}: ${verdicts.join("; ")}.`;
+}
+
+// "changes its mind: sneaker 56%, was ankle boot 81%"
+function verdict(names, now, before) {
+  const said = best(names, now);
+  if (first(now) === first(before)) {
+    return `stays with ${said} (was ${percent(Math.max(...before))})`;
+  }
+  return `changes its mind: ${said}, was ${best(names, before)}`;
+}
+
+function best(names, shares) {
+  return `${names[first(shares)]} ${percent(Math.max(...shares))}`;
+}
+
+// What is done to the image: "moved by 3 to the right and 1 up".
+function where({ right, down, seed }) {
   const ways = [
     [right, "to the right", "to the left"],
     [down, "down", "up"],
   ];
   const steps = ways
     .filter(([by]) => by)
-    .map(([by, plus, minus]) => `${Math.abs(by)} ${by > 0 ? plus : minus}`);
+    .map(([by, plus, minus]) => pixelsOf(by, plus, minus));
   const shift = steps.length ? `moved by ${steps.join(" and ")}` : "not moved";
   return shift + (seed ? ", its patches shuffled" : "");
 }
@@ -299,14 +357,8 @@ function pixelsOf(by, plus, minus) {
   return by === 0 ? "0" : `${Math.abs(by)} ${by > 0 ? plus : minus}`;
 }
 
-function capital(text) {
-  return text.replace(/^./, (letter) => letter.toUpperCase());
+function grouped(number) {
+  return number.toLocaleString("en");
 }
 
-function gridOver([rows, columns]) {
-  const lines = element("div", { class: "vt-shift-lines", "aria-hidden": "true" });
-  lines.style.backgroundSize = `${100 / columns}% ${100 / rows}%`;
-  return lines;
-}
-
-export default { render, state: STATE };
+export default live(Shift);

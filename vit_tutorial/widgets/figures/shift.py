@@ -1,4 +1,4 @@
-"""A picture moved and shuffled, read by a ViT and by a CNN (chapter 8)."""
+"""An image moved and shuffled, read by a ViT and by a CNN (chapter 8)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,7 @@ import traitlets
 from torch import Tensor
 
 from vit_tutorial import augment
+from vit_tutorial.checks import check_number
 from vit_tutorial.cnn import CNN
 from vit_tutorial.patches import pair, patch_grid, patchify, unpatchify
 from vit_tutorial.vit import ViT
@@ -29,26 +30,26 @@ MODELS = ("vit_few", "cnn_few", "vit_many", "cnn_many")
 class Shift(Figure):
     """Who minds a shift?
 
-    A picture is moved by up to 4 pixels, its patches are shuffled if one likes,
+    An image is moved by up to 4 pixels, its patches are shuffled on request,
     and a ViT and a CNN say what they see: a pair that was trained on few
-    pictures, and a pair that was trained on many.
+    images, and a pair that was trained on many.
 
     Args:
-        models: {training pictures: (ViT, CNN)}, two sizes; all for the same
-            pictures and classes, both ViTs with the same patches. The figure
+        models: {training images: (ViT, CNN)}, two sizes; all for the same
+            images and classes, both ViTs with the same patches. The figure
             computes with their weights in 8 bits.
         images: uint8 (n, c, H, W), of the models' size.
-        names: what each picture is called.
+        names: what each image is called.
         records: what `experiments.measure_robustness` found for each model:
-            {training pictures: (the ViT's, the CNN's)}. Without it the figure
-            tells of one picture only.
-        held_out: how many pictures that was measured on.
-        picture, size: which picture, and which pair (0 or 1), counted from 0.
+            {training images: (the ViT's, the CNN's)}. Without it the figure
+            tells of one image only.
+        held_out: how many images that was measured on.
+        picture, size: which image, and which pair (0 or 1), counted from 0.
         right, down: pixels, from -4 to 4; black comes in at the edges, as in
             `augment.shift`.
         seed: of the patches' order, below 1,000; 0 leaves it as it is.
 
-    Raises ValueError for models, pictures, records or numbers that do not fit.
+    Raises ValueError for models, images, records or numbers that do not fit.
     """
 
     script = "shift"
@@ -73,8 +74,7 @@ class Shift(Figure):
         images: Tensor,
         names: Sequence[str],
         *,
-        records: Mapping[int, tuple[Sequence[Mapping], Sequence[Mapping]]]
-        | None = None,
+        records: Mapping[int, tuple[Sequence, Sequence]] | None = None,
         held_out: int = 5_000,
         picture: int = 0,
         right: int = 0,
@@ -82,50 +82,46 @@ class Shift(Figure):
         seed: int = 0,
         size: int = 0,
     ):
-        if len(models) != 2 or any(len(both) != 2 for both in models.values()):
-            raise ValueError(
-                "models are two pairs, {training pictures: (ViT, CNN)}; got "
-                f"{ {count: len(both) for count, both in models.items()} } of them"
-            )
-        packed = [pack(model) for both in models.values() for pack, model in zip(
-            (page_vit, page_cnn), both, strict=True)]  # fmt: skip
+        packed = pack_models(models)
         pictures = pack_pictures(as_images(images), names)
         check_models(packed, pictures)
-        state = {
-            "picture": picture,
-            "right": right,
-            "down": down,
-            "seed": seed,
-            "size": size,
-        }
-        for name, value in state.items():
-            check_state(name, value, len(pictures))
+        sizes = list(models)
+        averages = [] if records is None else pack_records(records, sizes)
         super().__init__(
             **dict(zip(MODELS, packed, strict=True)),
-            sizes=list(models),
+            sizes=sizes,
             pictures=pictures,
-            averages=[]
-            if records is None
-            else pack_records(records, list(models)),
+            averages=averages,
             held_out=held_out,
-            **state,
+            picture=picture,
+            right=right,
+            down=down,
+            seed=seed,
+            size=size,
         )
 
-    @traitlets.validate("picture", "right", "down", "seed", "size")
-    def _fits(self, proposal):
-        check_state(
-            proposal["trait"].name, proposal["value"], len(self.pictures)
-        )
-        return proposal["value"]
+    @traitlets.validate("picture", "seed", "size")
+    def _counts(self, proposal):
+        name = proposal["trait"].name
+        counts = {"picture": len(self.pictures), "seed": SEEDS, "size": 2}
+        return check_number(name, proposal["value"], counts[name])
+
+    @traitlets.validate("right", "down")
+    def _is_near(self, proposal):
+        name, pixels = proposal["trait"].name, proposal["value"]
+        if abs(pixels) > FARTHEST:
+            raise ValueError(
+                f"{name} is one of {-FARTHEST} to {FARTHEST}, got {pixels!r}"
+            )
+        return pixels
 
     def still(self) -> tuple[str, str]:
         picture = self.pictures[self.picture]
         image = unpack_picture(picture)
         config = self.vit_few["config"]
-        grid = patch_grid(config["image_size"], config["patch_size"])
-        moved = change(
-            image, config["patch_size"], self.right, self.down, self.seed
-        )
+        size = config["patch_size"]
+        grid = patch_grid(config["image_size"], size)
+        moved = change(image, size, self.right, self.down, self.seed)
         what = where(self.right, self.down, self.seed)
         svg = drawing(
             420,
@@ -133,15 +129,15 @@ class Shift(Figure):
             panel(picture_pixels(image), 0, 200, "the picture", grid=grid),
             panel(picture_pixels(moved), 220, 200, what, grid=grid),
         )
-        said = []
-        for kind in ("vit", "cnn"):
-            payload = getattr(self, f"{kind}_{('few', 'many')[self.size]}")
-            before, after = (
-                answer(payload, pixels) for pixels in (image, moved)
-            )
-            said.append(
-                f"the {kind.upper().replace('VIT', 'ViT')} says {after} (before: {before})"
-            )
+        models = {
+            "ViT": (self.vit_few, self.vit_many)[self.size],
+            "CNN": (self.cnn_few, self.cnn_many)[self.size],
+        }
+        said = [
+            f"the {kind} says {answer(payload, moved)} "
+            f"(before: {answer(payload, image)})"
+            for kind, payload in models.items()
+        ]
         words = (
             f"{picture['name']}: the picture, and the same {what}. Trained on "
             f"{self.sizes[self.size]:,} pictures, {' and '.join(said)}."
@@ -152,20 +148,19 @@ class Shift(Figure):
 def change(
     image: Tensor, patch_size, right: int, down: int, seed: int
 ) -> Tensor:
-    """Move a picture, uint8 (c, H, W), then shuffle its patches, as the page
+    """Move an image, uint8 (c, H, W), and shuffle its patches, as the page
     does."""
     moved = augment.shift(
         image[None], torch.tensor([down]), torch.tensor([right])
     )
-    patches = patchify(moved, patch_size)
+    patches = patchify(moved, patch_size)  # (1, n, p1*p2*c)
     order = shuffled(patches.shape[1], seed)
-    return unpatchify(
-        patches[:, order], patch_grid(image.shape[-2:], patch_size), patch_size
-    )[0]
+    grid = patch_grid(image.shape[-2:], patch_size)
+    return unpatchify(patches[:, order], grid, patch_size)[0]
 
 
 def where(right: int, down: int, seed: int) -> str:
-    """Say what is done to a picture: "moved by 3 to the right and 1 up"."""
+    """Say what is done to an image: "moved by 3 to the right and 1 up"."""
     ways = ((right, "to the right", "to the left"), (down, "down", "up"))
     steps = [
         f"{abs(by)} {plus if by > 0 else minus}"
@@ -178,10 +173,25 @@ def where(right: int, down: int, seed: int) -> str:
 
 @torch.no_grad()
 def answer(payload: Mapping, image: Tensor) -> str:
-    """Say what a model of the page takes a picture for, uint8 (c, H, W)."""
+    """Say what a model of the page predicts for an image, uint8 (c, H, W)."""
     model = unpack(payload).double()
     shares = model(normalized(model, image))[0].softmax(dim=0)
     return best_answer(payload["config"], shares)
+
+
+def pack_models(models: Mapping[int, tuple[ViT, CNN]]) -> list[dict]:
+    """Pack two pairs for the page, in the order of MODELS."""
+    counts = {size: len(both) for size, both in models.items()}
+    if list(counts.values()) != [2, 2]:
+        raise ValueError(
+            "models are two pairs, {training pictures: (ViT, CNN)}; got "
+            f"{counts} of them"
+        )
+    return [
+        pack(model)
+        for both in models.values()
+        for pack, model in zip((page_vit, page_cnn), both, strict=True)
+    ]
 
 
 def check_models(
@@ -213,7 +223,8 @@ def pack_records(records: Mapping, sizes: Sequence[int]) -> list[dict]:
     when shuffled."""
     if list(records) != list(sizes):
         raise ValueError(
-            f"records are of {list(sizes)} training pictures, got {list(records)}"
+            f"records are of {list(sizes)} training pictures, "
+            f"got {list(records)}"
         )
     return [
         {
@@ -231,20 +242,11 @@ def pack_record(records: Sequence[Mapping]) -> dict:
     shuffle = [r["accuracy"] for r in records if r["event"] == "shuffle"]
     if sorted(shifts) != [*range(FARTHEST + 1)] or len(shuffle) != 1:
         raise ValueError(
-            f"expected the accuracy for shifts of 0 to {FARTHEST} pixels and for shuffled patches, "
-            f"got shifts of {sorted(shifts)} and {len(shuffle)} for shuffled patches"
+            f"expected the accuracy for shifts of 0 to {FARTHEST} pixels and "
+            f"for shuffled patches, got shifts of {sorted(shifts)} and "
+            f"{len(shuffle)} for shuffled patches"
         )
     return {
         "shift": [round(shifts[pixels], 3) for pixels in sorted(shifts)],
         "shuffle": round(shuffle[0], 3),
     }
-
-
-def check_state(name: str, value: int, pictures: int) -> None:
-    low, high = {
-        "picture": (0, pictures - 1),
-        "size": (0, 1),
-        "seed": (0, SEEDS - 1),
-    }.get(name, (-FARTHEST, FARTHEST))
-    if value not in range(low, high + 1):
-        raise ValueError(f"{name} is one of {low} to {high}, got {value!r}")
