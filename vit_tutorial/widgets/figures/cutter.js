@@ -202,7 +202,8 @@ class Piece {
   show(cut, patch) {
     const { p1, p2, channels } = cut;
     this.width = p2;
-    this.title.textContent = `row ${patch + 1}, as the model takes it: ${p1} × ${p2} pixels`;
+    const size = `${p1} × ${p2} pixels`;
+    this.title.textContent = `row ${patch + 1}, as the model takes it: ${size}`;
     const bytes = new Uint8Array(cut.length); // (c, p1, p2)
     cut.values(patch).forEach((value, j) => {
       const { row, column, channel } = cut.meant(j);

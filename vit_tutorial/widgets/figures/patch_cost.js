@@ -162,8 +162,8 @@ function summary(size, patch, cost) {
   const against =
     ratio === 1
       ? "as many as the reference has"
-      : `${times(ratio)} times the reference, with ${times(ratio ** 2)} times ` +
-        "the scores";
+      : `${times(ratio)} times the reference, with ` +
+        `${times(ratio ** 2)} times the scores`;
   return (
     `Patches of ${patch} × ${patch} in ${size} × ${size} pixels: ` +
     `${grouped(tokens)} token${tokens === 1 ? "" : "s"}, ${against}. The ` +

@@ -38,9 +38,6 @@ class PositionSimilarity extends Figure {
 
   build() {
     const vit = new ViT(this.get("vit"));
-    if (vit.config.position === "none") {
-      throw new RangeError("this model has no positions to compare");
-    }
     this.alike = new Similarity(vit);
     this.hovered = null; // the position under the pointer, for a look
     this.other = null; // the place of the large map that is looked at
@@ -171,16 +168,19 @@ class LargeMap {
       colour: (place) => signed(value(place)),
       name: (place) => `${alike.nameOf(place)}: ${withSign(value(place))}`,
     });
-    const best = alike.nearest(position);
-    const against = other ?? best;
-    if (against === null) {
-      this.pair.textContent = "";
-      return;
-    }
-    const name = against === position ? "itself" : against + 1;
-    const highest = against === best ? ", the highest" : "";
-    this.pair.textContent = `${position + 1} and ${name}: ${withSign(value(against))}${highest}`;
+    this.pair.textContent = comparison(alike, position, other);
   }
+}
+
+// Two positions in numbers: "25 and 24: +0.81, the highest".
+function comparison(alike, position, other) {
+  const best = alike.nearest(position);
+  const place = other ?? best;
+  if (place === null) return "";
+  const name = place === position ? "itself" : place + 1;
+  const highest = place === best ? ", the highest" : "";
+  const value = withSign(alike.of(position, place));
+  return `${position + 1} and ${name}: ${value}${highest}`;
 }
 
 // One position's mean similarity with its row, its column and what is

@@ -39,9 +39,9 @@ class Shift extends Figure {
     this.card.rounded();
     if (!this.get("averages").length) return;
     this.card.guess(
-      `Two models, trained on ${grouped(this.get("sizes")[0])} pictures, read ` +
-        `${grouped(this.get("held_out"))} others, all moved by ${FARTHEST} ` +
-        "pixels. Which of the two loses more of its right answers?",
+      `Two models, trained on ${grouped(this.get("sizes")[0])} pictures, ` +
+        `read ${grouped(this.get("held_out"))} others, all moved by ` +
+        `${FARTHEST} pixels. Which of the two loses more of its right answers?`,
       ["the ViT", "the CNN", "both lose about as many"],
     );
   }
@@ -268,10 +268,9 @@ class Measured {
     const [one, other] = [vit, cnn].map(({ shift, shuffle }) =>
       percent(seed ? shuffle : shift[pixels]),
     );
+    const [first, second] = [vit, cnn].map(({ shift }) => percent(shift[0]));
     const before =
-      seed || pixels
-        ? ` (as they are: ${percent(vit.shift[0])} and ${percent(cnn.shift[0])})`
-        : "";
+      seed || pixels ? ` (as they are: ${first} and ${second})` : "";
     return (
       `Of ${this.heldOut} ${what}, this ViT gets ${one} right and this CNN ` +
       `${other}${before}.`

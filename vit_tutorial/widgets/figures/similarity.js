@@ -4,6 +4,7 @@
 import { whereIs } from "../page/words.js";
 
 export class Similarity {
+  // Throws a RangeError for a model without positions.
   constructor(vit) {
     [this.rows, this.columns] = vit.grid;
     this.n = this.rows * this.columns;
@@ -89,7 +90,7 @@ export class Similarity {
 function cosines(vit) {
   const { dim } = vit.config;
   const n = vit.grid[0] * vit.grid[1];
-  const directions = positionsOf(vit, n); // (n, D)
+  const directions = positionsOf(vit); // (n, D)
   for (let d = 0; d < dim; d++) {
     let mean = 0;
     for (let i = d; i < directions.length; i += dim) mean += directions[i] / n;
@@ -112,11 +113,9 @@ function cosines(vit) {
   return found;
 }
 
-// What the model adds to the tokens of n patches: (n, D), in double precision.
-function positionsOf(vit, n) {
-  const { dim } = vit.config;
-  const tokens = new Float32Array((vit.numPrefix + n) * dim);
-  const places = Array.from({ length: n }, (_, place) => place);
-  vit.addPositions(tokens, places);
-  return Float64Array.from(tokens.subarray(vit.numPrefix * dim));
+// What a model adds to the tokens of the patches: (n, D), in double precision.
+function positionsOf(vit) {
+  const table = vit.positions();
+  if (!table) throw new RangeError("this model has no positions to compare");
+  return Float64Array.from(table.subarray(vit.numPrefix * vit.config.dim));
 }
