@@ -1,4 +1,4 @@
-"""What the page's model computes, in PyTorch: predictions and attention maps."""
+"""What a page's model computes, in PyTorch: predictions, attention maps."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,8 +21,8 @@ from vit_tutorial.widgets.shuffle import shuffled
 
 
 def normalized(model: ViT | CNN, image: Tensor) -> Tensor:
-    """Read a picture, uint8 (c, H, W), as the page's model does: (1, c, H, W),
-    double precision."""
+    """Normalize an image, uint8 (c, H, W), to (1, c, H, W) in double
+    precision."""
     channels = model.config["channels"]
     mean = model.facts.get("mean", [0.0] * channels)
     std = model.facts.get("std", [1.0] * channels)
@@ -36,14 +36,15 @@ def look(
     keep: Sequence[int],
     heads_off: Iterable[Sequence[int]] = (),
 ) -> tuple[Tensor, list[Tensor]]:
-    """Show a model some patches of a picture: probabilities (classes,), maps
-    (1, heads, n, n)."""
-    off: dict[int, list[int]] = {}
-    for layer, head in heads_off:
-        off.setdefault(layer, []).append(head)
+    """Show a model some patches of a packed image.
+
+    Returns the probabilities (classes,), and each layer's maps (1, heads, n,
+    n).
+    """
     tokens = vit.embed(normalized(vit, unpack_picture(picture)))
     kept = [*range(vit.num_prefix), *(vit.num_prefix + place for place in keep)]
-    with record_attention(vit) as maps, switch_off_heads(vit, off):
+    off = switch_off_heads(vit, by_layer(heads_off))
+    with record_attention(vit) as maps, off:
         logits = vit.classify(vit.transformer(tokens[:, kept]))
     return logits[0].softmax(dim=0), maps
 
@@ -59,11 +60,14 @@ def predict(
     temperature: float = 1.0,
     heads_off: Iterable[Sequence[int]] = (),
 ) -> Tensor:
-    """Answer as the page does, before the first layer and after each: (depth +
-    1, classes).
+    """Predict as the page does, before the first layer and after each.
 
-    vit: in double precision. image: uint8 (c, H, W). The rest: see
-    `Playground`.
+    Args:
+        vit: in double precision.
+        image: uint8 (c, H, W).
+        dropped, seed, positions, temperature, heads_off: see `Playground`.
+
+    Returns probabilities, (depth + 1, classes).
     """
     x = normalized(vit, image)
     order = shuffled(patch_count(vit.config), seed)
@@ -79,13 +83,19 @@ def predict(
         if patch not in gone
     ]
     tokens = tokens[:, [*range(vit.num_prefix), *keep]]
-    off: dict[int, list[int]] = {}
-    for layer, head in heads_off:
-        off.setdefault(layer, []).append(head)
-    with change_temperature(vit, temperature), switch_off_heads(vit, off):
+    off = switch_off_heads(vit, by_layer(heads_off))
+    with change_temperature(vit, temperature), off:
         stream = list(vit.transformer.stream(tokens))
     answers = [vit.classify(tokens) for tokens in stream[::2]]  # every layer's
     return torch.cat(answers).softmax(dim=1)
+
+
+def by_layer(heads_off: Iterable[Sequence[int]]) -> dict[int, list[int]]:
+    """Group (layer, head) pairs as `switch_off_heads` takes them."""
+    off: dict[int, list[int]] = {}
+    for layer, head in heads_off:
+        off.setdefault(layer, []).append(head)
+    return off
 
 
 def class_name(config: Mapping, index: int) -> str:
@@ -93,8 +103,15 @@ def class_name(config: Mapping, index: int) -> str:
     return str(names[index]) if names else f"class {index + 1}"
 
 
+def token_name(token: int, prefix: int) -> str:
+    """Name a token as sentences do; the first `prefix` are no patches."""
+    return (
+        "the class token" if token < prefix else f"patch {token - prefix + 1}"
+    )
+
+
 def best_answer(config: Mapping, shares: Tensor) -> str:
-    """Say what a model takes a picture for: "Sneaker 83%"."""
+    """Return the first prediction in words: "Sneaker 83%"."""
     return f"{class_name(config, shares.argmax().item())} {shares.max():.0%}"
 
 

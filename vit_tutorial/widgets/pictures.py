@@ -1,11 +1,11 @@
 """Images in a figure's traits: packed as JSON can hold them, and read back."""
 
-import math
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from vit_tutorial.patches import pair
@@ -26,23 +26,23 @@ def pack_picture(image: Tensor) -> dict:
         or image.shape[0] not in (1, 3)
     ):
         raise ValueError(
-            "a picture is uint8 of shape (1 or 3, H, W), as a PyTorch tensor, a NumPy array or an "
-            f"image of PIL; got {described(image)}"
+            "a picture is uint8 of shape (1 or 3, H, W), as a PyTorch tensor, "
+            f"a NumPy array or an image of PIL; got {described(image)}"
         )
     pixels = image.cpu().contiguous().numpy().tobytes()
     return {"shape": list(image.shape), "pixels": b64encode(pixels).decode()}
 
 
 def pack_pictures(images: Tensor, names: Sequence[str]) -> list[dict]:
-    """Put images, uint8 (n, c, H, W), into a trait, each with what the figure
-    is to call it."""
+    """Put images, uint8 (n, c, H, W), into a trait, each with its name."""
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise TypeError(
             f"names are a list with a name for each picture, got {names!r:.80}"
         )
     if len(images) != len(names) or not len(names):
         raise ValueError(
-            f"expected a name for each picture, got {len(names)} for {len(images)}"
+            f"expected a name for each picture, got {len(names)} for "
+            f"{len(images)}"
         )
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise TypeError(f"a picture's name is a string, got {wrong[0]!r:.80}")
@@ -55,8 +55,7 @@ def pack_pictures(images: Tensor, names: Sequence[str]) -> list[dict]:
 def pack_fitting(
     config: Mapping, images: Tensor, names: Sequence[str] | None = None
 ) -> list[dict[str, object]]:
-    """Put pictures for one model into a trait, each with a name; without names
-    they are numbered.
+    """Put images for one model into a trait, named or numbered.
 
     Raises ValueError for anything but uint8 (n, c, H, W) of the model's size.
     """
@@ -64,9 +63,10 @@ def pack_fitting(
     size = (config["channels"], *pair(config["image_size"]))
     shape = tuple(images.shape) if isinstance(images, Tensor) else None
     if shape is None or len(shape) != 4 or not len(images) or shape[1:] != size:
+        wanted = f"(n, {', '.join(map(str, size))})"
         raise ValueError(
-            f"this model reads pictures of shape (n, {', '.join(map(str, size))}), n at least 1; "
-            f"got {described(images) if shape is None else shape}"
+            f"this model reads pictures of shape {wanted}, n at least 1; got "
+            f"{described(images) if shape is None else shape}"
         )
     if names is None:
         names = [f"picture {i + 1}" for i in range(len(images))]
@@ -82,48 +82,42 @@ def unpack_picture(picture: Mapping) -> Tensor:
 
 
 def check_packed(name: str, pictures: Sequence[Mapping]) -> None:
+    """Raise ValueError unless `pictures` are as `pack_picture` packs them."""
     if not len(pictures):
         raise ValueError(f"{name} holds at least one picture, got none")
     for each in pictures:
         try:
-            fits = len(b64decode(each["pixels"], validate=True)) == math.prod(
-                each["shape"]
-            )
+            channels, height, width = each["shape"]
+            size = len(b64decode(each["pixels"], validate=True))
+            fits = channels in (1, 3) and size == channels * height * width
         except (KeyError, TypeError, ValueError):
             fits = False
-        if (
-            not fits
-            or len(each["shape"]) != 3
-            or each["shape"][0] not in (1, 3)
-        ):
+        if not fits:
             raise ValueError(
-                f"{name}: expected what pack_picture makes of one, got {each!r:.80}"
+                f"{name}: expected what pack_picture makes of one, got "
+                f"{each!r:.80}"
             )
 
 
 def as_image(image) -> Tensor | object:
-    """Turn an image of PIL or NumPy, (H, W) or (H, W, 3), into a tensor; leave
-    the rest alone."""
+    """Turn an image of PIL or NumPy, (H, W) or (H, W, c), into a tensor (c, H,
+    W); return anything else as it is."""
     if hasattr(image, "convert"):  # PIL's
-        image = np.array(
-            image if image.mode in ("L", "RGB") else image.convert("RGB")
-        )
+        known = image.mode in ("L", "RGB")
+        image = np.array(image if known else image.convert("RGB"))
     if not isinstance(image, np.ndarray):
         return image
     if image.ndim == 2:
         image = image[None]
-    elif (
-        image.ndim == 3
-        and image.shape[-1] in (1, 3)
-        and image.shape[0] not in (1, 3)
-    ):
-        image = np.moveaxis(image, -1, 0)
+    elif image.ndim == 3 and image.shape[0] not in (1, 3):
+        last = image.shape[-1] in (1, 3)
+        image = rearrange(image, "h w c -> c h w") if last else image
     return torch.from_numpy(np.ascontiguousarray(image))
 
 
 def as_images(images) -> Tensor | object:
-    """Turn several images, of PIL, NumPy or PyTorch, into one tensor; leave the
-    rest alone."""
+    """Stack images of PIL, NumPy or PyTorch into one tensor; return anything
+    else as it is."""
     if isinstance(images, np.ndarray) and images.ndim in (3, 4):
         images = list(images)
     if isinstance(images, list | tuple) and images:
@@ -137,9 +131,7 @@ def as_images(images) -> Tensor | object:
 
 
 def described(image) -> str:
-    """Name what was given in a few words: a tensor by its type and shape."""
-    return (
-        f"{image.dtype} {tuple(image.shape)}"
-        if isinstance(image, Tensor)
-        else f"{image!r:.80}"
-    )
+    """Describe what was given: a tensor by its dtype and shape."""
+    if isinstance(image, Tensor):
+        return f"{image.dtype} {tuple(image.shape)}"
+    return f"{image!r:.80}"

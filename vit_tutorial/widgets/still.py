@@ -1,9 +1,8 @@
-"""Pictures of figures, for readers without JavaScript: small SVGs that are the
-same everywhere.
+"""Still images of figures, for readers without JavaScript.
 
-matplotlib's PNGs differ from version to version, and a notebook's stored text
-is compared to the letter. So these are written by hand, the pixels in them as
-uncompressed bitmaps.
+They are small SVGs. matplotlib's PNGs differ from version to version, and a
+notebook's stored text is compared to the letter, so these are written by hand,
+the pixels in them as uncompressed bitmaps.
 """
 
 import re
@@ -13,21 +12,22 @@ from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
 import numpy as np
+from einops import rearrange
 from matplotlib import colormaps
 from torch import Tensor
 
 from vit_tutorial.plots import ACCENT, ATTENTION, INK, SIGNED
 
-UNSPEAKABLE = re.compile(
-    r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)  # not in XML
-LEVELS = 32  # of attention's colours: a rounding error on another CPU then changes none
-SIGNED_LEVELS = 16  # the same for signed values, on either side of zero
+# Characters that XML cannot hold.
+UNSPEAKABLE = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Few colours, so that a rounding error on another CPU changes none.
+LEVELS = 32  # of attention
+SIGNED_LEVELS = 16  # of signed values, on either side of zero
+TOP = 22  # of a panel's square, below its title
 
 
 def speakable(text: str) -> str:
-    """Put a mark in place of characters that no document may hold, such as
-    NUL."""
+    """Replace characters that no document may hold, such as NUL."""
     return UNSPEAKABLE.sub("\ufffd", str(text))
 
 
@@ -37,27 +37,25 @@ def written(text: str) -> str:
 
 
 def bitmap(rgb: np.ndarray) -> str:
-    """Write pixels, uint8 (H, W, 3), as the address of an uncompressed bitmap
-    (BMP)."""
+    """Write pixels, uint8 (H, W, 3), as the address of a bitmap (BMP)."""
     height, width, _ = rgb.shape
-    row = np.zeros(
-        (height, -(-3 * width // 4) * 4), np.uint8
-    )  # rows fill whole words
-    row[:, : 3 * width] = rgb[::-1, :, ::-1].reshape(
-        height, -1
-    )  # from below, blue first
-    header = struct.pack("<2sIHHI", b"BM", 54 + row.size, 0, 0, 54)
+    padded = -(-3 * width // 4) * 4  # rows fill whole words
+    rows = np.zeros((height, padded), np.uint8)
+    upside_down = rgb[::-1, :, ::-1]  # rows from below, blue first
+    rows[:, : 3 * width] = rearrange(upside_down, "h w rgb -> h (w rgb)")
+    header = struct.pack("<2sIHHI", b"BM", 54 + rows.size, 0, 0, 54)
     header += struct.pack(
-        "<IiiHHIIiiII", 40, width, height, 1, 24, 0, row.size, 0, 0, 0, 0
+        "<IiiHHIIiiII", 40, width, height, 1, 24, 0, rows.size, 0, 0, 0, 0
     )
-    return "data:image/bmp;base64," + b64encode(header + row.tobytes()).decode()
+    data = b64encode(header + rows.tobytes()).decode()
+    return f"data:image/bmp;base64,{data}"
 
 
 def picture_pixels(image: Tensor) -> np.ndarray:
-    """Turn a picture, uint8 (1 or 3, H, W), into red, green and blue."""
-    return np.broadcast_to(
-        np.moveaxis(image.numpy(), 0, -1), (*image.shape[1:], 3)
-    )
+    """Turn an image, uint8 (1 or 3, H, W), into red, green and blue, (H, W,
+    3)."""
+    pixels = rearrange(image.numpy(), "c h w -> h w c")
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
 def attention_pixels(weights: Tensor) -> np.ndarray:
@@ -70,12 +68,28 @@ def attention_pixels(weights: Tensor) -> np.ndarray:
 
 
 def signed_pixels(values: Tensor) -> np.ndarray:
-    """Colour numbers from -1 to 1, (rows, columns); what is no number becomes
-    white."""
+    """Colour numbers from -1 to 1, (rows, columns); NaN becomes white."""
     levels = np.round(values.numpy() * SIGNED_LEVELS) / SIGNED_LEVELS
     colours = SIGNED(np.nan_to_num(levels) / 2 + 0.5)[..., :3]
     colours[np.isnan(levels)] = 1
     return np.round(colours * 255).astype(np.uint8)
+
+
+def text(x: int, y: int, words: str) -> str:
+    """Draw a line of text that begins at (x, y)."""
+    return (
+        f'<text x="{x}" y="{y}" font-family="sans-serif" font-size="12" '
+        f'fill="{INK}">{written(words)}</text>'
+    )
+
+
+def square(rgb: np.ndarray, x: int, y: int, side: int) -> str:
+    """Draw pixels as a square."""
+    return (
+        f'<image x="{x}" y="{y}" width="{side}" height="{side}" '
+        'preserveAspectRatio="none" style="image-rendering:pixelated" '
+        f'href="{bitmap(rgb)}"/>'
+    )
 
 
 def panel(
@@ -84,34 +98,33 @@ def panel(
     side: int,
     title: str,
     *,
-    grid=None,
+    grid: tuple[int, int] | None = None,
     selected: int | None = None,
 ) -> str:
-    """Draw pixels as a square with a title above it, and on them a patch grid
-    with one marked.
+    """Draw pixels as a square with a title above it.
 
-    x, side: pixels. grid: (rows, columns) of the patches. selected: a patch,
-    row by row.
+    Args:
+        rgb: uint8 (H, W, 3).
+        x, side: where the square begins, and its size, in the SVG's pixels.
+        grid: (rows, columns) of patches, whose borders are drawn.
+        selected: a patch, row by row, that is marked.
     """
-    parts = [
-        f'<text x="{x}" y="14" font-family="sans-serif" font-size="12" fill="{INK}">'
-        f"{written(title)}</text>",
-        f'<image x="{x}" y="22" width="{side}" height="{side}" preserveAspectRatio="none" '
-        f'style="image-rendering:pixelated" href="{bitmap(rgb)}"/>',
-    ]
+    parts = [text(x, 14, title), square(rgb, x, TOP, side)]
     if grid is not None:
         rows, columns = grid
         high, wide = side / rows, side / columns
-        lines = [f"M{x} {22 + i * high:.1f}h{side}" for i in range(rows + 1)]
-        lines += [f"M{x + i * wide:.1f} 22v{side}" for i in range(columns + 1)]
+        lines = [f"M{x} {TOP + i * high:.1f}h{side}" for i in range(rows + 1)]
+        lines += [
+            f"M{x + i * wide:.1f} {TOP}v{side}" for i in range(columns + 1)
+        ]
         parts.append(
             f'<path d="{"".join(lines)}" stroke="{INK}" stroke-width="0.8"/>'
         )
         if selected is not None:
             row, column = divmod(selected, columns)
             box = (
-                f'<rect x="{x + column * wide:.1f}" y="{22 + row * high:.1f}" width="{wide:.1f}" '
-                f'height="{high:.1f}" fill="none"'
+                f'<rect x="{x + column * wide:.1f}" y="{TOP + row * high:.1f}" '
+                f'width="{wide:.1f}" height="{high:.1f}" fill="none"'
             )
             parts.append(f'{box} stroke="black" stroke-width="5"/>')
             parts.append(f'{box} stroke="{ACCENT}" stroke-width="2.5"/>')
@@ -121,23 +134,26 @@ def panel(
 def hatching(
     grid: tuple[int, int], dropped: Iterable[int], x: int, side: int
 ) -> str:
-    """Draw dropped patches onto a panel of `still.panel`: grey, with a stroke
-    across."""
+    """Draw dropped patches onto a panel: grey, with a stroke across."""
     rows, columns = grid
     high, wide = side / rows, side / columns
     parts = []
     for place in dropped:
         row, column = divmod(place, columns)
-        left, top = x + column * wide, 22 + row * high
+        left, top = x + column * wide, TOP + row * high
         parts.append(
-            f'<path d="M{left:.1f} {top:.1f}h{wide:.1f}v{high:.1f}h-{wide:.1f}z" fill="#d4d7da"/>'
-            f'<path d="M{left:.1f} {top + high:.1f}l{wide:.1f} -{high:.1f}" stroke="{INK}"/>'
+            f'<path d="M{left:.1f} {top:.1f}h{wide:.1f}v{high:.1f}'
+            f'h-{wide:.1f}z" fill="#d4d7da"/>'
+            f'<path d="M{left:.1f} {top + high:.1f}l{wide:.1f} -{high:.1f}" '
+            f'stroke="{INK}"/>'
         )
     return "".join(parts)
 
 
-def drawing(width: int, height: int, *panels: str) -> str:
+def drawing(width: int, height: int, *parts: str) -> str:
+    """Put parts into one SVG."""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}">{"".join(panels)}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" '
+        f'height="{height}" viewBox="0 0 {width} {height}">{"".join(parts)}'
+        "</svg>"
     )

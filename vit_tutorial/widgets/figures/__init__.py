@@ -1,1 +1,1 @@
-"""The interactive figures: one each, its Python, JavaScript and style side by side."""
+"""The interactive figures, each with its Python, JavaScript and style."""

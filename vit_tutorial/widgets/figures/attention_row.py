@@ -1,5 +1,4 @@
-"""One number of attention, opened: q · k, divided, exponentiated, normalised
-(chapter 5)."""
+"""Where does one attention weight come from? (Chapter 5)"""
 
 import math
 from collections.abc import Mapping
@@ -10,13 +9,17 @@ import traitlets
 from einops import rearrange
 from torch import Tensor
 
-from vit_tutorial.attention_maps import record_attention
 from vit_tutorial.checks import check_number
+from vit_tutorial.inside import record_attention
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
-from vit_tutorial.widgets.page_model import normalized, patch_count
+from vit_tutorial.widgets.page_model import (
+    normalized,
+    patch_count,
+    token_name,
+)
 from vit_tutorial.widgets.pictures import pack_picture, unpack_picture
 from vit_tutorial.widgets.still import (
     attention_pixels,
@@ -68,16 +71,13 @@ class AttentionRow(Figure):
         temperature: float = 1.0,
     ):
         payload, picture = page_vit(vit), pack_picture(image)
-        rows, columns = vit.grid
         if query is None:
+            rows, columns = vit.grid
             query = vit.num_prefix + rows // 2 * columns + columns // 2
-        for name, value in {
-            "layer": layer,
-            "head": head,
-            "query": query,
-        }.items():
+        asked = {"layer": layer, "head": head, "query": query}
+        for name, value in asked.items():
             check_index(payload["config"], name, value)
-        shares = attention(payload, picture, layer, head, query)
+        shares = attention(payload, picture, **asked)
         super().__init__(
             vit=payload,
             picture=picture,
@@ -94,10 +94,6 @@ class AttentionRow(Figure):
             self.vit["config"], proposal["trait"].name, proposal["value"]
         )
 
-    @traitlets.validate("picture")
-    def _is_a_picture(self, proposal):
-        return self.checked(proposal)
-
     @traitlets.validate("temperature")
     def _is_positive(self, proposal):
         if not 0 < proposal["value"] < math.inf:
@@ -110,37 +106,38 @@ class AttentionRow(Figure):
         shares = attention(
             self.vit, self.picture, self.layer, self.head, self.query
         )
-        shares = F.normalize(
-            shares ** (1 / self.temperature), p=1, dim=0
-        )  # softmax(scores / T)
-        heard = math.exp(torch.special.entr(shares).sum())
+        # softmax(scores / T)
+        shares = F.normalize(shares ** (1 / self.temperature), p=1, dim=0)
         config = self.vit["config"]
-        grid = rows, columns = patch_grid(
-            config["image_size"], config["patch_size"]
-        )
-        prefix = len(shares) - rows * columns
-        name = [
-            *["the class token"] * prefix,
-            *(f"patch {i + 1}" for i in range(rows * columns)),
-        ]
-        selected = self.query - prefix if self.query >= prefix else None
-        asking = name[self.query]
-        picture = picture_pixels(unpack_picture(self.picture))
-        taken = attention_pixels(
-            rearrange(shares[prefix:], "(h w) -> h w", h=rows)
-        )
+        grid = patch_grid(config["image_size"], config["patch_size"])
+        prefix = len(shares) - math.prod(grid)
+        asking = token_name(self.query, prefix)
+        taken = rearrange(shares[prefix:], "(h w) -> h w", h=grid[0])
         svg = drawing(
             420,
             226,
             panel(
-                picture, 0, 200, f"{asking} asks", grid=grid, selected=selected
+                picture_pixels(unpack_picture(self.picture)),
+                0,
+                200,
+                f"{asking} asks",
+                grid=grid,
+                selected=self.query - prefix if self.query >= prefix else None,
             ),
-            panel(taken, 220, 200, "what it takes from each patch"),
+            panel(
+                attention_pixels(taken),
+                220,
+                200,
+                "what it takes from each patch",
+            ),
         )
+        heard = math.exp(torch.special.entr(shares).sum())
         words = (
-            f"A picture in {rows} by {columns} patches, and how much {asking} takes from each: in "
-            f"layer {self.layer + 1}, head {self.head + 1}, {shares[self.key]:.0%} from "
-            f"{name[self.key]}. It hears {heard:.1f} of {len(shares)} tokens."
+            f"A picture in {grid[0]} by {grid[1]} patches, and how much "
+            f"{asking} takes from each: in layer {self.layer + 1}, head "
+            f"{self.head + 1}, {shares[self.key]:.0%} from "
+            f"{token_name(self.key, prefix)}. It hears {heard:.1f} of "
+            f"{len(shares)} tokens."
         )
         return svg, words
 
@@ -148,8 +145,7 @@ class AttentionRow(Figure):
 def attention(
     payload: Mapping, picture: Mapping, layer: int, head: int, query: int
 ) -> Tensor:
-    """Compute one row of attention as the page does, (tokens,), in double
-    precision."""
+    """Compute one row of attention, (tokens,), in double precision."""
     vit = unpack(payload).double()
     with torch.no_grad(), record_attention(vit) as maps:
         vit(normalized(vit, unpack_picture(picture)))
@@ -157,8 +153,7 @@ def attention(
 
 
 def check_index(config: Mapping, name: str, value: int) -> int:
+    """Return a layer, a head or a token; ValueError where there is none."""
     tokens = patch_count(config) + (config["pool"] == "cls")
-    count = {"layer": config["depth"], "head": config["heads"]}.get(
-        name, tokens
-    )
-    return check_number(name, value, count)
+    counts = {"layer": config["depth"], "head": config["heads"]}
+    return check_number(name, value, counts.get(name, tokens))

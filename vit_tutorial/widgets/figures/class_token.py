@@ -9,8 +9,9 @@ import traitlets
 from einops import rearrange
 from torch import Tensor
 
-from vit_tutorial.attention_maps import layer_predictions, record_attention
+from vit_tutorial.attention_maps import layer_predictions
 from vit_tutorial.checks import check_number
+from vit_tutorial.inside import record_attention
 from vit_tutorial.patches import patch_grid
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure

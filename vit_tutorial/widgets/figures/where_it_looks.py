@@ -1,35 +1,44 @@
-"""Where the class token and the patches look, in every layer and every head
-(chapter 9)."""
+"""Where does each token look, in every layer and every head? (Chapter 9)"""
 
 from collections.abc import Iterable, Sequence
 
 import torch
 import traitlets
+from einops import rearrange
 from torch import Tensor
 
 from vit_tutorial.checks import check_number
-from vit_tutorial.plots import ACCENT, INK
+from vit_tutorial.plots import ACCENT
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
-from vit_tutorial.widgets.page_model import class_name, look, patch_count
+from vit_tutorial.widgets.page_model import (
+    class_name,
+    look,
+    patch_count,
+    token_name,
+)
 from vit_tutorial.widgets.pictures import pack_fitting, unpack_picture
 from vit_tutorial.widgets.still import (
+    TOP,
     attention_pixels,
-    bitmap,
     drawing,
     hatching,
     panel,
     picture_pixels,
+    square,
+    text,
 )
+
+SIDE, STEP = 44, 48  # of a small map, and from one to the next: pixels
 
 
 class WhereItLooks(Figure):
     """Where does it look?
 
-    All maps of one token, a row a head and a column a layer, and one of them
-    large. Patches can be dropped and heads switched off; the maps and the
-    answer follow.
+    All maps of one token, a row for each head and a column for each layer, and
+    one of them large. Patches can be dropped and heads switched off; the maps
+    and the prediction follow.
 
     Args:
         vit: the reader's own; the figure computes with its weights in 8 bits
@@ -109,7 +118,8 @@ class WhereItLooks(Figure):
             raise ValueError(f"each dropped patch is named once, got {dropped}")
         if len(dropped) == count and config["pool"] != "cls":
             raise ValueError(
-                "without a class token one patch has to stay, got all of them dropped"
+                "without a class token one patch has to stay, got all of them "
+                "dropped"
             )
         return sorted(dropped)
 
@@ -121,89 +131,91 @@ class WhereItLooks(Figure):
                 raise ValueError(
                     f"a head that is off is named (layer, head), got {each!r}"
                 )
-            layer = check_number(
-                "the layer of a head that is off", each[0], config["depth"]
+            layer, head = (
+                "the layer of a head that is off",
+                "a head that is off",
             )
             pairs.append(
                 [
-                    layer,
-                    check_number(
-                        "a head that is off", each[1], config["heads"]
-                    ),
+                    check_number(layer, each[0], config["depth"]),
+                    check_number(head, each[1], config["heads"]),
                 ]
             )
         return [each for i, each in enumerate(pairs) if each not in pairs[:i]]
 
     def still(self) -> tuple[str, str]:
         vit = unpack(self.vit).double()
-        config, grid = self.vit["config"], vit.grid
-        count, prefix = patch_count(config), vit.num_prefix
+        config, prefix = vit.config, vit.num_prefix
+        count = patch_count(config)
         keep = [place for place in range(count) if place not in self.dropped]
-        picture = self.pictures[self.picture]
-        shares, maps = look(vit, picture, keep, self.heads_off)
+        image = self.pictures[self.picture]
+        shares, maps = look(vit, image, keep, self.heads_off)
 
-        tokens = [*range(prefix), *(prefix + place for place in keep)]
-        asking = self.query if self.query in tokens else tokens[0]
-        name = (
-            "the class token"
-            if asking < prefix
-            else f"patch {asking - prefix + 1}"
-        )
-        looks = torch.zeros(
-            config["depth"], config["heads"], count, dtype=torch.double
-        )
-        looks[..., keep] = torch.cat(maps)[:, :, tokens.index(asking), prefix:]
+        there = [*range(prefix), *(prefix + place for place in keep)]
+        asking = self.query if self.query in there else there[0]
+        looks = torch.zeros(config["depth"], config["heads"], count).double()
+        looks[..., keep] = torch.cat(maps)[:, :, there.index(asking), prefix:]
+        looks = rearrange(looks, "l heads (h w) -> l heads h w", h=vit.grid[0])
         chosen = looks[self.layer, self.head]
 
+        name = token_name(asking, prefix)
         parts = [
             panel(
-                picture_pixels(unpack_picture(picture)),
+                picture_pixels(unpack_picture(image)),
                 0,
                 200,
                 f"{name} looks",
-                grid=grid,
+                grid=vit.grid,
                 selected=asking - prefix if asking >= prefix else None,
             ),
             panel(
-                attention_pixels(chosen.view(grid)),
+                attention_pixels(chosen),
                 220,
                 200,
                 f"layer {self.layer + 1}, head {self.head + 1}",
             ),
+            *(hatching(vit.grid, self.dropped, x, 200) for x in (0, 220)),
+            small_maps(looks, (self.layer, self.head), 440),
         ]
-        parts += [hatching(grid, self.dropped, x, 200) for x in (0, 220)]
-        side = 44
-        for layer in range(config["depth"]):
-            x = 440 + layer * (side + 4)
-            parts.append(
-                f'<text x="{x}" y="14" font-family="sans-serif" font-size="12" fill="{INK}">'
-                f"{layer + 1}</text>"
-            )
-            for head in range(config["heads"]):
-                y = 22 + head * (side + 4)
-                parts.append(
-                    f'<image x="{x}" y="{y}" width="{side}" height="{side}" '
-                    'preserveAspectRatio="none" style="image-rendering:pixelated" '
-                    f'href="{bitmap(attention_pixels(looks[layer, head].view(grid)))}"/>'
-                )
-                if (layer, head) == (self.layer, self.head):
-                    parts.append(
-                        f'<rect x="{x}" y="{y}" width="{side}" height="{side}" fill="none" '
-                        f'stroke="{ACCENT}" stroke-width="3"/>'
-                    )
-        width = 440 + config["depth"] * (side + 4)
-        svg = drawing(
-            width, max(226, 22 + config["heads"] * (side + 4)), *parts
-        )
+        width = 440 + config["depth"] * STEP
+        svg = drawing(width, max(226, TOP + config["heads"] * STEP), *parts)
 
         first = shares.argmax().item()
-        taken = (
+        most = (
             f"takes most, {chosen.max():.0%}, from patch {chosen.argmax() + 1}"
         )
         words = (
-            f"{picture['name']}, and where {name} looks in {config['depth']} layers of "
-            f"{config['heads']} heads. In layer {self.layer + 1}, head {self.head + 1}, it "
-            f"{taken if chosen.any() else 'takes nothing'}. With {len(keep)} of "
-            f"{count} patches the model says {class_name(config, first)}, {shares[first]:.0%}."
+            f"{image['name']}, and where {name} looks in {config['depth']} "
+            f"layers of {config['heads']} heads. In layer {self.layer + 1}, "
+            f"head {self.head + 1}, it "
+            f"{most if chosen.any() else 'takes nothing'}. With {len(keep)} of "
+            f"{count} patches the model says "
+            f"{class_name(self.vit['config'], first)}, {shares[first]:.0%}."
         )
         return svg, words
+
+
+def small_maps(looks: Tensor, chosen: tuple[int, int], left: int) -> str:
+    """Draw every map, a row for each head and a column for each layer.
+
+    Args:
+        looks: (layers, heads, rows, columns).
+        chosen: (layer, head) of the map that is marked.
+        left: where they begin, in pixels.
+    """
+    layers, heads = looks.shape[:2]
+    parts = []
+    for layer in range(layers):
+        x = left + layer * STEP
+        parts.append(text(x, 14, str(layer + 1)))
+        for head in range(heads):
+            y = TOP + head * STEP
+            parts.append(
+                square(attention_pixels(looks[layer, head]), x, y, SIDE)
+            )
+            if (layer, head) == chosen:
+                parts.append(
+                    f'<rect x="{x}" y="{y}" width="{SIDE}" height="{SIDE}" '
+                    f'fill="none" stroke="{ACCENT}" stroke-width="3"/>'
+                )
+    return "".join(parts)

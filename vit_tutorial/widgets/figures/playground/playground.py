@@ -23,7 +23,7 @@ from vit_tutorial.widgets.still import (
     hatching,
     panel,
     picture_pixels,
-    written,
+    text,
 )
 
 OWN = -1  # the picture that is the reader's own, drawn or brought
@@ -96,14 +96,15 @@ class Playground(Figure):
         config = payload["config"]
         if config["channels"] != 1:
             raise ValueError(
-                "the playground draws and shrinks grey pictures, so it takes a ViT with "
-                f"channels=1, got channels={config['channels']}"
+                "the playground draws and shrinks grey pictures, so it takes a "
+                f"ViT with channels=1, got channels={config['channels']}"
             )
         pictures = pack_fitting(config, images)
         if labels is not None:
             if len(labels) != len(pictures):
                 raise ValueError(
-                    f"expected a label for each picture, got {len(labels)} for {len(pictures)}"
+                    f"expected a label for each picture, got {len(labels)} for "
+                    f"{len(pictures)}"
                 )
             for packed, label in zip(pictures, labels, strict=True):
                 packed["label"] = check_number(
@@ -149,7 +150,8 @@ class Playground(Figure):
             ) from None
         if found not in (0, size):
             raise ValueError(
-                f"own holds {size} bytes in base64, or nothing; got {found} bytes"
+                f"own holds {size} bytes in base64, or nothing; got {found} "
+                "bytes"
             )
         return proposal["value"]
 
@@ -237,12 +239,12 @@ class Playground(Figure):
             heads_off=self.heads_off,
         )[-1]
         if shares.isnan().any():  # no token at all
-            return drawing(
-                420, 226, *parts
-            ), f"{words}. There is nothing to answer from."
+            words += ". There is nothing to answer from."
+            return drawing(420, 226, *parts), words
         parts.append(bars(config, shares, 220))
         best = shares.argmax().item()
-        words += f". The model answers {class_name(config, best)}, {shares[best]:.0%}."
+        answer = f"{class_name(config, best)}, {shares[best]:.0%}"
+        words += f". The model answers {answer}."
         return drawing(420, 226, *parts), words
 
 
@@ -252,14 +254,14 @@ def bars(config: Mapping, shares: Tensor, x: int) -> str:
     listed = sorted(shares.topk(min(10, len(shares))).indices.tolist())
     best = shares.argmax().item()
     parts = []
-    for line, index in enumerate(listed):
-        whole, y = round(100 * shares[index].item()), 34 + 20 * line
+    for row, index in enumerate(listed):
+        whole, y = round(100 * shares[index].item()), 34 + 20 * row
         colour = BLUE if index == best else INK
-        label = written(class_name(config, index))
+        label = class_name(config, index)
         parts.append(
-            f'<text x="{x}" y="{y}" font-family="sans-serif" font-size="12" fill="{INK}">{label}'
-            f'</text><rect x="{x + 84}" y="{y - 9}" width="{0.8 * whole:.1f}" height="9" '
-            f'fill="{colour}"/><text x="{x + 200}" y="{y}" font-family="sans-serif" font-size="12" '
-            f'text-anchor="end" fill="{INK}">{whole}%</text>'
+            f'{text(x, y, label)}<rect x="{x + 84}" y="{y - 9}" '
+            f'width="{0.8 * whole:.1f}" height="9" fill="{colour}"/>'
+            f'<text x="{x + 200}" y="{y}" font-family="sans-serif" '
+            f'font-size="12" text-anchor="end" fill="{INK}">{whole}%</text>'
         )
     return "".join(parts)
