@@ -3,10 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NB ?=
+# To make itself, AS is the assembler.
+AS :=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test lab notebooks lint format verified lock clean
+.PHONY: help book test lab notebooks keep lint format verified lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -23,6 +25,9 @@ lab: .venv/.all ## open the chapters in JupyterLab
 
 notebooks: .venv/.all ## execute the chapters anew and store their outputs (one: NB=book/05_attention.ipynb)
 	$(BIN)/python .ci/notebooks.py $(NB)
+
+keep: .venv/.all ## take finished runs into the package, for the chapters: RUNS="runs/a-0 runs/a-1" (models too: MODELS=1 or AS=name)
+	$(BIN)/python .ci/keep.py $(RUNS) $(if $(MODELS),--models) $(if $(AS),--as $(AS)) $(if $(REPLACE),--replace)
 
 lint: .venv/.all ## find what ruff would write otherwise
 	$(BIN)/python -m ruff check .

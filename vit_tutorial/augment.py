@@ -5,31 +5,26 @@ What is drawn at random comes from a generator that the caller seeds.
 """
 
 import torch
+from einops import rearrange
 from torch import Generator, Tensor
 
 from vit_tutorial.checks import LARGEST, check_batch, check_tensor, is_whole
 
 
 def random_flip(images: Tensor, generator: Generator) -> Tensor:
-    """Mirror each image left to right with probability 1/2: (b, c, H, W)
-    stays."""
+    """Mirror each image, (b, c, H, W), left to right with probability 1/2."""
     check_batch(images)
     check_generator(generator)
-    flipped = (
-        torch.rand(
-            len(images), 1, 1, 1, generator=generator, device=images.device
-        )
-        < 0.5
-    )
-    return torch.where(flipped, images.flip(-1), images)
+    b, device = len(images), images.device
+    drawn = torch.rand(b, 1, 1, 1, generator=generator, device=device)
+    return torch.where(drawn < 0.5, images.flip(-1), images)
 
 
 def random_shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
-    """Move each image by up to `pixels`, down or up and left or right; black
-    comes in.
+    """Move each image by up to `pixels`, vertically and horizontally.
 
-    (b, c, H, W) stays. Every shift from -pixels to +pixels is as likely as any
-    other.
+    images: (b, c, H, W). Every shift from -pixels to +pixels is as likely as
+    any other; black comes in at the sides.
     """
     check_batch(images)
     check_pixels("pixels", pixels)
@@ -50,34 +45,23 @@ def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     check_batch(images)
     for name, shifts in (("down", down), ("right", right)):
         check_tensor(shifts, name)
-        if (
-            shifts.shape != (len(images),)
-            or shifts.is_floating_point()
-            or shifts.is_complex()
-        ):
+        whole = not (shifts.is_floating_point() or shifts.is_complex())
+        if shifts.shape != (len(images),) or not whole:
             raise ValueError(
                 f"{name} holds {len(images)} whole numbers, one an image; "
                 f"got {shifts.dtype} of shape {tuple(shifts.shape)}"
             )
     b, _, height, width = images.shape
-    rows = (
-        torch.arange(height, device=images.device) - down[:, None]
-    )  # (b, H): where from
-    columns = (
-        torch.arange(width, device=images.device) - right[:, None]
-    )  # (b, W)
-    inside = ((rows >= 0) & (rows < height))[:, None, :, None]
-    inside = (
-        inside & ((columns >= 0) & (columns < width))[:, None, None, :]
-    )  # (b, 1, H, W)
+    # Where each row and each column comes from: (b, H), (b, W).
+    rows = torch.arange(height, device=images.device) - down[:, None]
+    columns = torch.arange(width, device=images.device) - right[:, None]
+    down_inside = ((rows >= 0) & (rows < height))[:, None, :, None]
+    right_inside = ((columns >= 0) & (columns < width))[:, None, None, :]
     each = torch.arange(b, device=images.device)[:, None, None]
-    moved = images[
-        each,
-        :,
-        rows.clamp(0, height - 1)[:, :, None],
-        columns.clamp(0, width - 1)[:, None, :],
-    ]  # (b, H, W, c)
-    return moved.permute(0, 3, 1, 2) * inside
+    rows = rows.clamp(0, height - 1)[:, :, None]
+    columns = columns.clamp(0, width - 1)[:, None, :]
+    moved = rearrange(images[each, :, rows, columns], "b h w c -> b c h w")
+    return moved * (down_inside & right_inside)  # (b, 1, H, W)
 
 
 def random_erase(images: Tensor, side: int, generator: Generator) -> Tensor:
@@ -96,11 +80,9 @@ def random_erase(images: Tensor, side: int, generator: Generator) -> Tensor:
     )
     rows = torch.arange(height, device=images.device)
     columns = torch.arange(width, device=images.device)
-    erased = ((rows >= top) & (rows < top + side))[:, None, :, None]
-    erased = (
-        erased & ((columns >= left) & (columns < left + side))[:, None, None, :]
-    )
-    return images * ~erased
+    in_rows = ((rows >= top) & (rows < top + side))[:, None, :, None]
+    in_columns = (columns >= left) & (columns < left + side)  # (b, W)
+    return images * ~(in_rows & in_columns[:, None, None, :])  # (b, 1, H, W)
 
 
 def check_pixels(name: str, pixels: int) -> None:

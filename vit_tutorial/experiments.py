@@ -35,6 +35,8 @@ from vit_tutorial.records import (
 )
 from vit_tutorial.train import train
 
+COMMAND = "python -m vit_tutorial.experiments"
+
 BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=20)
 # Nothing here may teach a model to bear shifts, for that is what the ViT and
 # the CNN are compared in.
@@ -235,11 +237,9 @@ def run_all(
             print(f"{name}: {describe(error)}", file=sys.stderr, flush=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train every arm of an experiment with several seeds."""
-    parser = argparse.ArgumentParser(
-        "python -m vit_tutorial.experiments", description=main.__doc__
-    )
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command's arguments; wrong ones end the program."""
+    parser = argparse.ArgumentParser(COMMAND, description=main.__doc__)
     add, default = parser.add_argument, "default: %(default)s"
     add("name", choices=EXPERIMENTS, nargs="+")
     add("--seeds", type=int, default=SEEDS, metavar="N", help=default)
@@ -259,46 +259,56 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="runs at a time; default: 1, on a CPU one for each core",
     )
     given = parser.parse_args(arguments)
-    jobs = given.jobs
-    if jobs is None:
-        jobs = os.cpu_count() if given.device == "cpu" else 1
-    if min(given.seeds, jobs) < 1:
+    if given.jobs is None:
+        given.jobs = os.cpu_count() if given.device == "cpu" else 1
+    if min(given.seeds, given.jobs) < 1:
         parser.error("--seeds and --jobs must be at least 1")
+    return given
 
-    command = f"{parser.prog} {' '.join(given.name)} --size {given.size}"
+
+def planned(given: argparse.Namespace) -> dict[str, tuple[Recipe, int]]:
+    """Return the runs that a command asks for: {name: (recipe, seed)}.
+
+    All arms come with one seed before the next, so that a set that was
+    interrupted can still be compared.
+    """
+    return {
+        f"{arm}-{seed}": (sized(ARMS[arm], given.size), seed)
+        for seed in range(given.seeds)
+        for name in given.name
+        for arm in EXPERIMENTS[name]
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train every arm of an experiment with several seeds."""
+    given = parse(arguments)
+    command = f"{COMMAND} {' '.join(given.name)} --size {given.size}"
     if given.seeds > SEEDS:
         command += f" --seeds {given.seeds}"
-    # All arms with one seed before the next: a set that was interrupted still
-    # compares.
     runs = {}
-    arms = dict.fromkeys(
-        arm for name in given.name for arm in EXPERIMENTS[name]
-    )
-    for seed in range(given.seeds):
-        for arm in arms:
-            robust = "robustness" in given.name
-            robust &= arm in EXPERIMENTS["robustness"]
-            recipe, out = sized(ARMS[arm], given.size), given.out
-            run = (arm, seed, recipe, out, given.device, command, robust)
-            runs[f"{arm}-{seed}"] = run
+    for name, (recipe, seed) in planned(given).items():
+        arm = name.removesuffix(f"-{seed}")
+        robust = "robustness" in given.name and arm in EXPERIMENTS["robustness"]
+        run = (arm, seed, recipe, given.out, given.device, command, robust)
+        runs[name] = run
     finished, failed = [], []
     workers = ProcessPoolExecutor(
-        jobs, get_context("spawn"), initializer=begin_a_worker
+        given.jobs, get_context("spawn"), initializer=begin_a_worker
     )
     try:
         with sigterm_like_ctrl_c(), end_at_once(workers) as pool:
             run_all(pool, runs, finished, failed)
     except KeyboardInterrupt as interrupt:
         stop(
-            f"{parser.prog}: stopped by {{how}}; {len(finished)} of "
-            f"{len(runs)} runs finished. The same command goes on where it "
-            "stopped",
+            f"{COMMAND}: stopped by {{how}}; {len(finished)} of {len(runs)} "
+            "runs finished. The same command goes on where it stopped",
             interrupt,
         )
     if failed:
         names = ", ".join(sorted(failed))
         sys.exit(
-            f"{parser.prog}: {len(failed)} of {len(runs)} runs failed: {names}"
+            f"{COMMAND}: {len(failed)} of {len(runs)} runs failed: {names}"
         )
 
 

@@ -49,7 +49,7 @@ def measure_robustness(folder: Path) -> list[dict]:
     data = DATASETS[recipe.dataset]
 
     def accuracy(changed: Tensor) -> float:
-        _, share, _ = evaluate(model, changed, labels, data.mean, data.std)
+        _, share, *_ = evaluate(model, changed, labels, data.mean, data.std)
         return round(share, 5)
 
     records = []

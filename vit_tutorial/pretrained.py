@@ -26,19 +26,9 @@ from vit_tutorial.weights import (
     from_torchvision,
 )
 
-# Each is a file in `assets`, and the README there says how it was made. Those
-# with a number are single runs of the experiments (see experiments.py), named
-# after their logs; a name that begins with cnn is a CNN, all others are ViTs.
-BUNDLED = (
-    "fashion",
-    "figure-cls-0",
-    "figure-mean-0",
-    "figure-none-0",
-    "vit-500-0",
-    "cnn-500-0",
-    "vit-55000-0",
-    "cnn-55000-0",
-)
+# The models in `assets`; the README there says how each was made. `make keep`
+# adds one.
+BUNDLED = tuple(sorted(path.stem for path in ASSETS.glob("*.safetensors")))
 
 
 def read_timm(path: Path) -> dict[str, Tensor]:

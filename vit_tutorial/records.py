@@ -1,5 +1,4 @@
-"""What a run leaves behind: its folder, log and checkpoints, and how to read
-them.
+"""What a run leaves behind: its folder, log and checkpoints; how to read them.
 
 A run writes into a folder of its own, which it locks. Every file there is
 written whole or not at all, so whatever stops a run, its last state stays
@@ -102,7 +101,8 @@ def prepare_folder(out: Path, resume: bool) -> dict | None:
             checkpoint = read_checkpoint(*older)
         except (TypeError, ValueError):
             raise ValueError(
-                f"{error}; put back an intact copy, or remove {out} to begin anew"
+                f"{error}; put back an intact copy, or remove {out} to begin "
+                "anew"
             ) from error
         print(f"{error}; going on from {older[0].name}", file=sys.stderr)
         newest.unlink(missing_ok=True)  # or it would take the intact one's name
@@ -137,8 +137,7 @@ def read_checkpoint(path: Path) -> dict:
 
 
 def write_checkpoint(out: Path, checkpoint: dict) -> None:
-    """Write a checkpoint; the one before it stays as
-    `checkpoint.previous.pt`."""
+    """Write a checkpoint; the one before it stays as the previous one."""
     file = io.BytesIO()  # PyTorch's own writer hides why a disk refuses
     torch.save(checkpoint, file)
     # PyTorch writes a zip archive, which ends with the length of a comment and
@@ -155,15 +154,12 @@ def with_checksum(content: bytes) -> bytes:
 
 def write_log(path: Path, records: list[dict]) -> None:
     """Write the records as JSON lines, whole."""
-    lines = [
-        json.dumps(record, ensure_ascii=False) + "\n" for record in records
-    ]
+    lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in records]
     write_whole(path, "".join(lines).encode())
 
 
 def write_whole(path: Path, content: bytes, keep: Path | None = None) -> None:
-    """Write a file beside `path` that then takes its place, so it is always
-    whole.
+    """Write a file beside `path` that then takes its place, whole.
 
     keep: the name that the file at `path`, if there is one, gets instead.
     """
@@ -173,9 +169,7 @@ def write_whole(path: Path, content: bytes, keep: Path | None = None) -> None:
             with open(part, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(
-                    file.fileno()
-                )  # some disks only now say that they are full
+                os.fsync(file.fileno())  # only now some disks say they are full
             if keep is not None and path.exists():
                 path.replace(keep)
             part.replace(path)
@@ -192,7 +186,8 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         if not path.parent.exists():
             raise OSError(
-                f"cannot write {path}: the folder {path.parent} was removed. Start the run again"
+                f"cannot write {path}: the folder {path.parent} was removed. "
+                "Start the run again"
             ) from error
         raise OSError(
             f"cannot write {path}: {error.strerror or error}. What "
@@ -203,17 +198,25 @@ def naming(path: Path) -> Iterator[None]:
 
 def check_same_run(before: dict, now: dict, out: Path) -> None:
     """Raise ValueError unless two runs have the same recipe and seed."""
+    if different := differences(before, now):
+        raise ValueError(
+            f"{out} holds a run by another recipe ({different}): "
+            "resume it with the same, or give another folder to write to"
+        )
+
+
+def differences(before: dict, now: dict) -> str:
+    """Say in which fields of the recipe, and in the seed, two runs differ.
+
+    before, now: dicts with "recipe" and "seed", as a log's first record. An
+    empty text where they are the same.
+    """
     before, now = ({**r["recipe"], "seed": r["seed"]} for r in (before, now))
-    different = [
+    return "; ".join(
         f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
-    ]
-    if different:
-        raise ValueError(
-            f"{out} holds a run by another recipe ({'; '.join(different)}): "
-            "resume it with the same, or give another folder to write to"
-        )
+    )
 
 
 def read_log(folder: str | os.PathLike) -> list[dict]:
@@ -273,8 +276,7 @@ def read_runs(arm: str, folder: str | os.PathLike = RUNS) -> list[list[dict]]:
 
 
 def column(run: list[dict], key: str) -> list:
-    """Return one quantity of every epoch: column(run,
-    "validation_accuracy")."""
+    """Return a quantity of every epoch, such as "validation_accuracy"."""
     return [record[key] for record in run if record["event"] == "epoch"]
 
 

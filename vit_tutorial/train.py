@@ -51,6 +51,8 @@ from vit_tutorial.run import (
 )
 from vit_tutorial.saving import ARCHITECTURES
 
+COMMAND = "python -m vit_tutorial.train"
+
 
 def step(
     run: Run, images: Tensor, labels: Tensor, done: float, random: Generator
@@ -310,11 +312,9 @@ def check_fit(recipe: Recipe, model: nn.Module, images: Tensor) -> None:
         )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train a ViT on Fashion-MNIST: on a CPU, a GPU, or many with torchrun."""
-    parser = argparse.ArgumentParser(
-        "python -m vit_tutorial.train", description=main.__doc__
-    )
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command's arguments; wrong ones end the program."""
+    parser = argparse.ArgumentParser(COMMAND, description=main.__doc__)
     add, default = parser.add_argument, "default: %(default)s"
     add("--recipe", choices=RECIPES, default="quick", help=default)
     add("--out", metavar="DIR", help="where to write; default: runs/RECIPE-N")
@@ -330,16 +330,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="on a GPU: off, or the mode of torch.compile; " + default,
     )
     add("--resume", action="store_true", help="go on where the run stopped")
-    given = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
 
-    name, seed = given.recipe, given.seed
-    command = f"{parser.prog} --recipe {name} --seed {seed}"
-    out = given.out or f"runs/{name}-{seed}"
+
+def planned(given: argparse.Namespace) -> dict[str, tuple[Recipe, int]]:
+    """Return the run that a command asks for: {name: (recipe, seed)}."""
+    recipe = RECIPES[given.recipe]
+    if given.epochs is not None:
+        recipe = replace(recipe, epochs=given.epochs)
+    return {f"{given.recipe}-{given.seed}": (recipe, given.seed)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train a ViT on Fashion-MNIST: on a CPU, a GPU, or many with torchrun."""
+    given = parse(arguments)
+    command = f"{COMMAND} --recipe {given.recipe} --seed {given.seed}"
+    if given.epochs is not None:
+        command += f" --epochs {given.epochs}"
+    out = given.out or f"runs/{given.recipe}-{given.seed}"
     try:
-        recipe = RECIPES[name]
-        if given.epochs is not None:
-            recipe = replace(recipe, epochs=given.epochs)
-            command += f" --epochs {given.epochs}"
+        ((recipe, seed),) = planned(given).values()
         with sigterm_like_ctrl_c():
             train(
                 recipe,
@@ -351,12 +361,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 command=command,
             )
     except (FloatingPointError, OSError, ValueError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+        sys.exit(f"{COMMAND}: {error}")
     except KeyboardInterrupt as interrupt:
         if int(os.environ.get("RANK", 0)):
             sys.exit(1)  # the first process speaks for all
         stop(
-            f"{parser.prog}: stopped by {{how}}; {out} keeps every epoch that "
+            f"{COMMAND}: stopped by {{how}}; {out} keeps every epoch that "
             "ended. The same command with --resume goes on",
             interrupt,
         )

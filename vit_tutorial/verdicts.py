@@ -55,11 +55,11 @@ class Comparison:
 
     def __str__(self) -> str:
         a, b = self.runs
-        n = f"{a}" if a == b else f"{a} and {b}"
+        n = f"n = {a}" if a == b else f"n = {a} and {b}"
+        interval = f"95% CI {self.low:+.2f} to {self.high:+.2f}"
         return (
             f"{self.one} - {self.other}: {self.difference:+.2f} "
-            f"(95% CI {self.low:+.2f} to {self.high:+.2f}, n = {n} {self.unit}): "
-            f"{self.verdict}"
+            f"({interval}, {n} {self.unit}): {self.verdict}"
         )
 
 
@@ -93,7 +93,8 @@ def compare(
     for name, each in values.items():
         if each.ndim != 1 or len(each) < 2 or not np.isfinite(each).all():
             raise ValueError(
-                f"arm {name!r} needs at least two finite values, one a seed, got {arms[name]!r}"
+                f"arm {name!r} needs at least two finite values, one a seed, "
+                f"got {arms[name]!r}"
             )
     if against is None:
         pairs = list(combinations(values, 2))
@@ -104,13 +105,13 @@ def compare(
     unknown = {name for pair in pairs for name in pair} - values.keys()
     if unknown or not pairs:
         raise ValueError(
-            f"expected pairs of two of the arms {', '.join(values)}, got {against!r}"
+            f"expected pairs of two of the arms {', '.join(values)}, "
+            f"got {against!r}"
         )
 
     counts = tuple(len(each) for each in values.values())
-    residuals = sum(
-        ((each - each.mean()) ** 2).sum() for each in values.values()
-    )
+    arrays = values.values()
+    residuals = sum(((each - each.mean()) ** 2).sum() for each in arrays)
     spread = (residuals / degrees_of_freedom(counts)) ** 0.5  # pooled over arms
     index = {name: i for i, name in enumerate(values)}
     indices = tuple((index[one], index[other]) for one, other in pairs)
@@ -164,7 +165,8 @@ def compare_over_images(
     if others or len(shape) != 1 or shape[0] < 2:
         shapes = {name: each.shape for name, each in arrays.items()}
         raise ValueError(
-            f"expected as many values of each, one an image and two at least, got {shapes}"
+            "expected as many values of each, one an image and two at least, "
+            f"got {shapes}"
         )
     for name, each in arrays.items():
         if not np.isfinite(each).all():
