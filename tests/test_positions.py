@@ -1,20 +1,27 @@
 """Position embeddings: what each choice holds, and carrying learned ones over to another grid."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from conftest import randomise
 from einops import rearrange
 from timm.layers import resample_abs_pos_embed
+from torch import nn
 from vit_pytorch.simple_vit import posemb_sincos_2d
 
 from vit_tutorial import (
     ViT,
     attention_on_grid,
+    load_model,
     resize_pos_embedding,
+    save_model,
     sincos_2d,
     unpatchify,
 )
-from vit_tutorial.positions import POSITIONS, rows_and_columns
+from vit_tutorial.adapt import adapt
+from vit_tutorial.positions import POSITIONS, NoPositions, rows_and_columns
 
 
 @pytest.mark.parametrize("grid", [(4, 4), (3, 5), (1, 6), (7, 2)])
@@ -231,6 +238,54 @@ def test_learned_2d_needs_an_even_dim():
 def test_sincos_needs_a_dim_that_it_can_divide():
     with pytest.raises(ValueError, match=r"multiple of 4, got 10"):
         small_vit("sincos_2d", dim=10)
+
+
+class Diagonals(NoPositions):
+    """A kind of this test's own: one learned vector for each diagonal of the grid."""
+
+    def make(self, vit):
+        rows, columns = vit.grid
+        vit.pos_diagonals = nn.Parameter(torch.empty(rows + columns - 1, vit.config["dim"]))
+
+    def of_patches(self, vit):
+        rows, columns = (torch.arange(side) for side in vit.grid)
+        return vit.pos_diagonals[rearrange(rows[:, None] + columns, "h w -> (h w)")]
+
+    def resized(self, vit, grid):
+        old, new = len(vit.pos_diagonals), sum(grid) - 1
+        return {"pos_diagonals": vit.pos_diagonals[torch.arange(new) % old]}
+
+
+def test_a_new_kind_is_one_class_and_one_row_of_the_table(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match=r"position is one of none, .*, got 'diagonals'"):
+        small_vit("diagonals")
+    monkeypatch.setitem(POSITIONS, "diagonals", Diagonals())
+    vit = randomise(small_vit("diagonals"))
+    blank = torch.zeros(1, 1, 6, 8)
+    tokens = vit.embed(blank) - small_vit_without(vit).embed(blank)
+    assert torch.equal(tokens[0, 0], torch.zeros(8))  # the class token has no position
+    torch.testing.assert_close(tokens[0, 1:], vit.patch_positions())
+    save_model(vit, tmp_path / "diagonals.safetensors")
+    images = torch.randn(2, 1, 6, 8)
+    for again in (load_model(tmp_path / "diagonals.safetensors"), copy.deepcopy(vit)):
+        assert torch.equal(again(images), vit(images))
+    larger = adapt(vit, image_size=(10, 8))
+    assert torch.equal(larger.pos_diagonals[:6], vit.pos_diagonals)
+    torch.testing.assert_close(larger.patch_positions()[:12], vit.patch_positions())
+
+
+def small_vit_without(vit: ViT) -> ViT:
+    """The same model without positions."""
+    without = small_vit("none")
+    without.load_state_dict(vit.state_dict(), strict=False)
+    return without
+
+
+def test_a_kind_that_is_not_resized_is_not_adapted(monkeypatch):
+    monkeypatch.setattr(Diagonals, "resized", NoPositions.resized)
+    monkeypatch.setitem(POSITIONS, "diagonals", Diagonals())
+    with pytest.raises(RuntimeError, match="pos_diagonals"):
+        adapt(small_vit("diagonals"), image_size=(10, 8))
 
 
 @pytest.mark.parametrize("new", [3, 5, 9])

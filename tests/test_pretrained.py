@@ -37,14 +37,21 @@ from timm.models._hub import save_for_hf
 from torchvision.models import get_model, get_model_weights, resnet18
 from transformers import ViTConfig, ViTForImageClassification
 
-from vit_tutorial import ViT, from_huggingface, from_timm, from_torchvision, pretrained, save_model
+from vit_tutorial import (
+    ViT,
+    downloads,
+    from_huggingface,
+    from_timm,
+    from_torchvision,
+    pretrained,
+    save_model,
+)
 from vit_tutorial import variants as variants_table
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import load_dataset
 from vit_tutorial.pretrained import (
     CHECKPOINTS,
     PUBLISHERS,
-    adapt,
     imagenet_class_names,
     load_pretrained,
 )
@@ -157,7 +164,7 @@ def server(monkeypatch, tmp_path):
 def redirect(monkeypatch, folder, root):
     """Let every download ask `root`, and keep what it gets in `folder`."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(pretrained, "CACHE", folder / "ours")
+    monkeypatch.setattr(downloads, "CACHE", folder / "ours")
     for name, publisher in PUBLISHERS.items():
         if publisher.base:
             moved = dataclasses.replace(publisher, base=f"{root}/")
@@ -184,7 +191,7 @@ def impatience(monkeypatch, fault):
     with monkeypatch.context() as patch:
         patch.setattr(file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
         if "stalls" in fault:
-            patch.setattr(pretrained, "TIMEOUT", 0.5)
+            patch.setattr(downloads, "TIMEOUT", 0.5)
             patch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
         yield
 
@@ -437,46 +444,10 @@ def test_another_number_of_classes_gives_a_head_of_zeros(monkeypatch, server, tm
     assert torch.equal(same.mlp_head[1].weight, before.mlp_head[1].weight)
 
 
-def test_class_names_stay_with_their_head():
-    vit = randomise(ViT(**SQUARE))
-    vit.facts |= {"class_names": list("abcde"), "mean": (0.5,)}
-    assert adapt(vit, num_classes=5).facts["class_names"] == list("abcde")
-    assert "class_names" not in adapt(vit, num_classes=4).facts
-    assert adapt(vit, num_classes=4).facts["mean"] == (0.5,)
-
-
-@pytest.mark.parametrize("pool", ["cls", "mean"])
-@pytest.mark.parametrize("position", ["none", "learned", "learned_2d", "sincos_2d"])
-def test_every_kind_of_position_can_be_resized(position, pool):
-    vit = randomise(ViT(**SQUARE, position=position, pool=pool)).double()
-    vit.train()
-    larger = adapt(vit, image_size=(12, 20))
-    assert larger.training
-    assert larger(torch.randn(2, 3, 12, 20, dtype=torch.float64)).shape == (2, 5)
-    if position == "learned_2d":
-        grid = vit.patch_positions()[None]
-        expected = resample_abs_pos_embed(grid, [3, 5], [2, 2], num_prefix_tokens=0)[0]
-        torch.testing.assert_close(larger.patch_positions(), expected)
-    if position == "sincos_2d":
-        fresh = ViT(**SQUARE | {"image_size": (12, 20)}, position=position)
-        torch.testing.assert_close(larger.pos_sincos, fresh.pos_sincos.double())
-
-
-def test_adapting_leaves_the_model_it_was_given_alone():
-    vit = randomise(ViT(**SQUARE))
-    before = {name: tensor.clone() for name, tensor in vit.state_dict().items()}
-    copy = adapt(vit, image_size=16)
-    with torch.no_grad():
-        for parameter in copy.parameters():
-            parameter.zero_()
-    assert all(torch.equal(before[name], tensor) for name, tensor in vit.state_dict().items())
-    assert vit.config["image_size"] == SQUARE["image_size"]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image_size": 225}, r"patches of 16 x 16 pixels do not tile a picture of 225 x 225"),
+        ({"image_size": 225}, r"patches of 16 x 16 pixels do not tile an image of 225 x 225"),
         ({"image_size": (224, 230)}, r"the width a multiple of 16"),
         ({"num_classes": 0}, r"num_classes must be at least 1, got 0"),
     ],

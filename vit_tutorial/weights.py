@@ -83,8 +83,8 @@ GOOGLE = """
     pos_embedding                pos_embedding
     to_patch_embedding.1.weight  embedding/kernel
     …0.norm.weight               …LayerNorm_0/scale
-    …0.fn.to_qkv.weight          …MultiHeadDotProductAttention_1/{query,key,value}/kernel
-    …0.fn.to_qkv.weight          …MultiHeadDotProductAttention_0/{query,key,value}/kernel
+    …0.fn.to_qkv.weight …MultiHeadDotProductAttention_1/{query,key,value}/kernel
+    …0.fn.to_qkv.weight …MultiHeadDotProductAttention_0/{query,key,value}/kernel
     …0.fn.to_out.0.weight        …MultiHeadDotProductAttention_1/out/kernel
     …0.fn.to_out.0.weight        …MultiHeadDotProductAttention_0/out/kernel
     …1.norm.weight               …LayerNorm_2/scale
@@ -129,8 +129,9 @@ def from_timm(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     )
     if ("cls_token" in state_dict) == ("fc_norm.weight" in state_dict):
         raise ValueError(
-            "from_timm reads a class token followed by norm.*, or no class token and fc_norm.*: a "
-            "model that averages beside a class token, or after its last norm, has other logits"
+            "from_timm reads a class token followed by norm.*, or no class "
+            "token and fc_norm.*: a model that averages beside a class token, "
+            "or after its last norm, has other logits"
         )
     return state
 
@@ -179,15 +180,13 @@ def from_npz(path: str | os.PathLike) -> dict[str, Tensor]:
         try:
             archive = np.load(file, allow_pickle=False)
             state = {name: as_tensor(archive[name]) for name in archive.files}
-        except Exception as error:  # a damaged file makes numpy and zipfile raise a dozen kinds
+        except Exception as error:  # numpy and zipfile raise a dozen kinds
             raise ValueError(
-                f"{path} is damaged, cut short or no .npz file of plain numbers ({error}); "
-                "fetch it again"
+                f"{path} is damaged, cut short or no .npz file of numbers "
+                f"({error}); fetch it again"
             ) from error
-    for prefix in (
-        "opt/target/",
-        "params/",
-    ):  # a training state: the model is a part of it
+    # In a training state, the model is a part.
+    for prefix in ("opt/target/", "params/"):
         if any(name.startswith(prefix) for name in state):
             state = {
                 n.removeprefix(prefix): t
@@ -225,11 +224,13 @@ def convert(
     """
     if not isinstance(state_dict, Mapping):
         raise ValueError(
-            f"{reader} takes model.state_dict(), not a {type(state_dict).__name__}"
+            f"{reader} takes model.state_dict(), not a "
+            f"{type(state_dict).__name__}"
         )
     if other := [key for key in state_dict if not isinstance(key, str)]:
         raise ValueError(
-            f"{reader} takes model.state_dict(), whose keys are names; found the key {other[0]!r}"
+            f"{reader} takes model.state_dict(), whose keys are names; found "
+            f"the key {other[0]!r}"
         )
     state = {
         name.removeprefix(prefix): tensor for name, tensor in state_dict.items()
@@ -252,7 +253,8 @@ def convert(
             }
     if problem := difference(rows, state):
         raise ValueError(
-            f"{reader} cannot read these weights ({problem}). {advice(reader, state)}"
+            f"{reader} cannot read these weights ({problem}). "
+            f"{advice(reader, state)}"
         )
     converted = {}
     for ours, theirs in rows.items():
@@ -356,10 +358,16 @@ def names_in(rows: Mapping[str, list[str]]) -> set[str]:
 def advice(reader: str, state: Mapping) -> str:
     """Return a sentence that says which reader takes these weights."""
     if "to_patch_embedding.1.weight" in state:
-        return "They have this package's names already: give them to ViT.load_state_dict"
+        return (
+            "They have this package's names already: give them to "
+            "ViT.load_state_dict"
+        )
     names = dict.fromkeys(name.removeprefix("vit.") for name in state)
     for other, (table, _) in READERS.items():
         expected = names_in(nearest_spelling(table, names))
         if other != reader and len(expected & names.keys()) > len(expected) / 2:
             return f"Their names are those that {other} reads"
-    return "Only the plain ViT with its head can be read; load another model where it comes from"
+    return (
+        "Only the plain ViT with its head can be read; load another model "
+        "where it comes from"
+    )
