@@ -1,5 +1,5 @@
-"""Patches removed in the order that a map gives, and what becomes of the answer
-(chapter 9)."""
+"""Patches removed in the order that a map gives: does the prediction go?
+(Chapter 9)"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,23 +42,23 @@ class Deletion(Figure):
     rankings gives: "last layer" is what the class token takes from each patch
     there, the mean over the heads; "rollout" is `attention_rollout`; "contrast"
     is the standard deviation of a patch's pixels and needs no model; "at
-    random" draws an order for each picture, the same every time. Removed is the
-    token: it does not enter the encoder. What is watched is the probability of
-    the answer that the model gives to the whole picture. Relevance, the
-    chapter's fifth ranking, needs gradients, and a page has none.
+    random" draws an order for each image, the same every time. What is removed
+    is the token: it does not enter the encoder. The figure shows the
+    probability of the class that the model predicts for the whole image.
+    Relevance, the chapter's fifth ranking, needs gradients, and a page has
+    none.
 
     Args:
         vit: the reader's own, with a class token; the figure computes with its
             weights in 8 bits (see `page_vit`).
         images: uint8 (n, c, H, W), of the model's size.
-        names: what the figure calls each picture; without them they are
-            numbered.
+        names: what the figure calls each image; without them they are numbered.
         picture: which of them, counted from 0.
         method: one of `METHODS`.
         fraction: the share of the patches that is removed, 0 to 1.
 
-    Raises ValueError for a model, pictures, a method or a fraction that does
-    not fit.
+    Raises ValueError for a model, images, a method or a fraction that does not
+    fit.
     """
 
     script = "deletion"
@@ -82,8 +82,9 @@ class Deletion(Figure):
         payload = page_vit(vit)
         if payload["config"]["pool"] != "cls":
             raise ValueError(
-                "the orders here are what the class token takes; this model has none "
-                f'(pool={payload["config"]["pool"]!r}), so give one with pool="cls"'
+                "the orders here are what the class token takes; this model "
+                f"has none (pool={payload['config']['pool']!r}), so give one "
+                'with pool="cls"'
             )
         super().__init__(
             vit=payload,
@@ -101,7 +102,8 @@ class Deletion(Figure):
     def _is_known(self, proposal):
         if proposal["value"] not in METHODS:
             raise ValueError(
-                f"method is one of {', '.join(METHODS)}; got {proposal['value']!r}"
+                f"method is one of {', '.join(METHODS)}; got "
+                f"{proposal['value']!r}"
             )
         return proposal["value"]
 
@@ -115,67 +117,89 @@ class Deletion(Figure):
 
     def still(self) -> tuple[str, str]:
         vit = unpack(self.vit).double()
-        config, grid = self.vit["config"], vit.grid
-        count, picture = patch_count(config), self.pictures[self.picture]
+        picture = self.pictures[self.picture]
         shares, scores = rankings(vit, picture, self.picture)
-        first = shares.argmax().item()
         orders = torch.stack([ranked(scores[name]) for name in METHODS])
-        curves = left_over(vit, picture, orders, first)
-        gone = math.floor(self.fraction * count + 0.5)
-        dropped = orders[METHODS.index(self.method), :gone].tolist()
+        predicted = shares.argmax().item()
+        left = left_over(vit, picture, orders, predicted).tolist()
+        curves = dict(zip(METHODS, left, strict=True))
+        order = orders[METHODS.index(self.method)]
+        svg = drawing(
+            650,
+            228,
+            *self.panels(vit.grid, scores[self.method], order),
+            *self.plot(curves),
+        )
+        areas = [f"{name} {area(curves[name]):.2f}" for name in METHODS]
+        words = (
+            f"{picture['name']}: the model says "
+            f"{class_name(self.vit['config'], predicted)}, "
+            f"{shares[predicted]:.0%}. Patches are removed, the most important "
+            "first; the area under the curve of what is left of that answer: "
+            f"{', '.join(areas)}."
+        )
+        return svg, words
 
-        pixels = picture_pixels(unpack_picture(picture))
-        order = attention_pixels(scores[self.method].view(grid))
-        parts = [
+    def panels(
+        self, grid: tuple[int, int], scores: Tensor, order: Tensor
+    ) -> tuple[str, ...]:
+        """Draw the image without the patches that are gone, and beside it the
+        map that gave their order."""
+        count = len(order)
+        gone = math.floor(self.fraction * count + 0.5)
+        image = unpack_picture(self.pictures[self.picture])
+        title = f"{gone} of {count} patches removed"
+        return (
+            panel(picture_pixels(image), 0, 200, title, grid=grid),
             panel(
-                pixels, 0, 200, f"{gone} of {count} patches removed", grid=grid
+                attention_pixels(scores.view(grid)),
+                220,
+                200,
+                f"the order: {self.method}",
             ),
-            panel(order, 220, 200, f"the order: {self.method}"),
-            hatching(grid, dropped, 0, 200),
-            f'<text x="440" y="14" font-family="sans-serif" font-size="12" fill="{INK}">what is '
-            f"left of the answer</text>"
-            f'<path d="M440 22v200h200" fill="none" stroke="{INK}"/>',
+            hatching(grid, order[:gone].tolist(), 0, 200),
+        )
+
+    def plot(self, curves: Mapping[str, list[float]]) -> list[str]:
+        """Draw all curves, and the method's own so that it stands out."""
+        parts = [
+            f'<text x="440" y="14" font-family="sans-serif" font-size="12" '
+            f'fill="{INK}">what is left of the answer</text>'
+            f'<path d="M440 22v200h200" fill="none" stroke="{INK}"/>'
         ]
-        for name, curve in zip(METHODS, curves.tolist(), strict=True):
+        for name, curve in curves.items():
             points = [
-                f"{440 + 200 * i / STEPS:.1f} {222 - 200 * y:.1f}"
-                for i, y in enumerate(curve)
+                f"{440 + 200 * step / STEPS:.1f} {222 - 200 * share:.1f}"
+                for step, share in enumerate(curve)
             ]
-            look_ = (
+            stroke = (
                 f'stroke="{ACCENT}" stroke-width="3"'
                 if name == self.method
-                else ""
+                else f"stroke={INK!r}"
             )
             parts.append(
-                f'<path d="M{"L".join(points)}" fill="none" {look_ or f"stroke={INK!r}"}/>'
+                f'<path d="M{"L".join(points)}" fill="none" {stroke}/>'
             )
-        areas = [
-            f"{name} {area:.2f}"
-            for name, area in zip(METHODS, under(curves), strict=True)
-        ]
-        words = (
-            f"{picture['name']}: the model says {class_name(config, first)}, {shares[first]:.0%}. "
-            "Patches are removed, the most important first; the area under the curve of what is "
-            f"left of that answer: {', '.join(areas)}."
-        )
-        return drawing(650, 228, *parts), words
+        return parts
 
 
 @torch.no_grad()
 def rankings(
     vit: ViT, picture: Mapping, number: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Score each patch in four ways: probabilities (classes,), and (patches,)
-    for each method."""
+    """Score each patch by every method.
+
+    Returns the probabilities of the whole image, (classes,), and a method's
+    scores, (patches,), by its name.
+    """
     count = patch_count(vit.config)
     shares, maps = look(vit, picture, range(count))
+    drawn = random_numbers(number + 1, count)
     scores = {
         "last layer": maps[-1].mean(dim=1)[0, 0, 1:],
         "rollout": attention_rollout(maps)[0, 0, 1:],
         "contrast": contrast(picture, vit.config["patch_size"]),
-        "at random": torch.tensor(
-            random_numbers(number + 1, count), dtype=torch.double
-        ),
+        "at random": torch.tensor(drawn, dtype=torch.double),
     }
     return shares, scores
 
@@ -186,9 +210,8 @@ def contrast(picture: Mapping, patch_size: int | tuple[int, int]) -> Tensor:
 
     Equal patches come out equal to the last bit: the sums are whole numbers.
     """
-    patches = patchify(unpack_picture(picture)[None].long(), pair(patch_size))[
-        0
-    ]
+    image = unpack_picture(picture).long()
+    (patches,) = patchify(image[None], pair(patch_size))  # (patches, numbers)
     n = patches.shape[1]
     spread = n * patches.square().sum(dim=1) - patches.sum(dim=1).square()
     return (spread.double() / max(n * (n - 1), 1)).sqrt() / 255
@@ -202,29 +225,31 @@ def ranked(scores: Tensor) -> Tensor:
 
 @torch.no_grad()
 def left_over(
-    vit: ViT, picture: Mapping, orders: Tensor, answer: int
+    vit: ViT, picture: Mapping, orders: Tensor, predicted: int
 ) -> Tensor:
-    """Remove patches in several orders: the answer's probability, (orders,
-    STEPS + 1)."""
+    """Remove patches in each of several orders, a seventh at a time.
+
+    Returns the predicted class's probability, (orders, STEPS + 1).
+    """
     tokens = vit.embed(normalized(vit, unpack_picture(picture)))
-    cls, patches = tokens[:, :1], tokens[:, 1:]
-    count, left = patches.shape[1], []
+    cls, patches = tokens[:, :1], tokens[0, 1:]
+    cls = cls.expand(len(orders), -1, -1)
+    left = []
     for step in range(STEPS + 1):
-        kept = patches[
-            0, orders[:, gone_after(step, count) :]
-        ]  # (orders, kept, D)
-        x = torch.cat((cls.expand(len(orders), -1, -1), kept), dim=1)
-        left.append(vit.classify(vit.transformer(x)).softmax(dim=1)[:, answer])
+        kept = patches[orders[:, gone_after(step, len(patches)) :]]
+        x = torch.cat((cls, kept), dim=1)  # (orders, 1 + kept, D)
+        shares = vit.classify(vit.transformer(x)).softmax(dim=1)
+        left.append(shares[:, predicted])
     return torch.stack(left, dim=1)
 
 
 def gone_after(step: int, count: int) -> int:
-    """Tell how many of `count` patches are removed at a step, halves rounded
+    """Return how many of `count` patches are removed at a step, halves rounded
     up."""
     return math.floor(step * count / STEPS + 0.5)
 
 
-def under(curves: Tensor) -> Tensor:
-    """Measure the areas under curves over steps of equal width: 1 where nothing
-    is ever lost."""
-    return torch.trapezoid(curves, dx=1 / STEPS)
+def area(curve: Sequence[float]) -> float:
+    """Return the area under a curve, 1 where nothing is ever lost."""
+    heights = torch.tensor(curve, dtype=torch.double)
+    return torch.trapezoid(heights, dx=1 / STEPS).item()
