@@ -28,9 +28,12 @@ class NoPositions:
         """Return an embedding for each patch, (patches, D), row by row."""
         return None
 
-    def of_tokens(self, vit: nn.Module) -> Tensor:
-        """Return what each token gets, (1, n, D): 0 for the class token."""
-        return F.pad(self.of_patches(vit), (0, 0, vit.num_prefix, 0))[None]
+    def of_tokens(self, vit: nn.Module) -> Tensor | None:
+        """Return one for each token, (1, n, D): zeros for the class token."""
+        patches = self.of_patches(vit)
+        if patches is None:
+            return None
+        return F.pad(patches, (0, 0, vit.num_prefix, 0))[None]
 
     def resized(
         self, vit: nn.Module, grid: tuple[int, int]

@@ -246,13 +246,17 @@ class ViT(nn.Module):
         if self.cls_token is not None:
             cls = repeat(self.cls_token, "1 1 d -> b 1 d", b=len(x))
             x = torch.cat((cls, x), dim=1)  # eq. 1: x_class first, (b, n, D)
-        if self.position != "none":
-            x = x + POSITIONS[self.position].of_tokens(self)  # eq. 1: E_pos
+        positions = self.token_positions()
+        if positions is not None:
+            x = x + positions  # eq. 1: E_pos
         return self.dropout(x)
 
+    def token_positions(self) -> Tensor | None:
+        """Return each token's position embedding, (1, n, D); None without."""
+        return POSITIONS[self.position].of_tokens(self)
+
     def patch_positions(self) -> Tensor | None:
-        """Return each patch's position embedding, (patches, D), row by row;
-        None without positions."""
+        """Return each patch's, (patches, D), row by row; None without."""
         return POSITIONS[self.position].of_patches(self)
 
     def classify(self, tokens: Tensor) -> Tensor:

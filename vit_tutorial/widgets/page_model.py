@@ -14,7 +14,6 @@ from vit_tutorial.inside import (
     switch_off_heads,
 )
 from vit_tutorial.patches import patch_grid, patchify, unpatchify
-from vit_tutorial.positions import POSITIONS
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.pictures import unpack_picture
 from vit_tutorial.widgets.shuffle import shuffled
@@ -75,7 +74,7 @@ def predict(
     x = unpatchify(patchify(x, patch_size)[:, order], vit.grid, patch_size)
     tokens = vit.embed(x)
     if not positions and vit.position != "none":
-        tokens = tokens - POSITIONS[vit.position].of_tokens(vit)
+        tokens = tokens - vit.token_positions()
     gone = set(dropped)
     keep = [
         vit.num_prefix + place
