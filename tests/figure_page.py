@@ -8,6 +8,7 @@ import functools
 import re
 import time
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
@@ -257,24 +258,111 @@ def assert_nothing_moves(page, longest=0):
     assert soon(page.evaluate, "document.getAnimations().length") == 0
 
 
-# The module that anywidget loads, with a model that counts who listens: page.evaluate(NOTEBOOK,
-# [figure._esm, figure.state()]) draws it in the body.
+# The module that anywidget loads, with a model that counts who listens, and keeps what is sent to
+# the kernel: page.evaluate(NOTEBOOK, [figure._esm, figure.state()]) draws it in the body.
 NOTEBOOK = """async ([source, state]) => {
     const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
     const module = await import(address);
     const listeners = new Map();
     const all = (name) => listeners.get(name) ?? listeners.set(name, new Set()).get(name);
+    let changed = {};
     globalThis.saved = 0;
+    globalThis.sent = [];
     globalThis.model = {
         get: (name) => state[name],
         set(name, value) {
-            state[name] = value;
+            state[name] = changed[name] = value;
             for (const listener of all(`change:${name}`)) listener();
         },
         on: (name, listener) => all(name).add(listener),
         off: (name, listener) => all(name).delete(listener),
-        save_changes: () => saved++,
+        save_changes() {
+            saved++;
+            sent.push(changed);
+            changed = {};
+        },
     };
     globalThis.listening = () => [...listeners.values()].reduce((sum, each) => sum + each.size, 0);
     globalThis.stop = await module.default.render({ model, el: document.body });
 }"""
+
+
+def open_in_notebook(browser, figure, before=""):
+    """Draw a figure in an empty page, as anywidget does in a notebook; `before`, run a script."""
+    page = browser.new_page()
+    page.noise = []
+    page.on("console", lambda line: page.noise.append(line.text))
+    page.on("pageerror", lambda error: page.noise.append(str(error)))
+    page.add_style_tag(content=figure._css)
+    page.evaluate(before)
+    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
+    return page
+
+
+# All that a card shows and is read out, line by line; but not what was guessed, nor a link that
+# was copied, nor the ids that differ from page to page.
+LOOK = """(card) => {
+    const lines = [];
+    const different = ["id", "for", "name", "tabindex", "aria-labelledby", "style"];
+    const visit = (node) => {
+        if (node.nodeType === Node.TEXT_NODE) return lines.push(node.data);
+        if (node.hidden || node.matches(".vt-guess, .vt-link")) return;
+        const attributes = [...node.attributes]
+            .filter(({ name }) => !different.includes(name))
+            .map(({ name, value }) => `${name}="${value}"`);
+        const style = [...(node.style ?? [])].map((name) => node.style.getPropertyValue(name));
+        const now = [node.value, node.checked, node.toDataURL?.()];
+        lines.push([node.localName, ...attributes.sort(), ...style.sort(), ...now].join(" "));
+        node.childNodes.forEach(visit);
+    };
+    visit(card);
+    return lines;
+}"""
+
+
+@reading
+def look(card):
+    """All that a card shows, its numbers included: equal where a reader finds no difference."""
+    if card.locator("summary").is_visible():
+        open_numbers(card)
+    return card.evaluate(LOOK)
+
+
+def assert_looks(card, expected):
+    """Wait until a card shows this; what is different, if it never does."""
+    seen = look(card)
+    if not seen.becomes(lambda found: found == expected):
+        pairs = zip_longest(seen.last, expected)
+        seen, expected = next((a, b) for a, b in pairs if a != b)
+        raise AssertionError(f"it shows {seen!r:.300} and not {expected!r:.300}")
+
+
+# What Tab stops at in a card, in order, each with its accessible name.
+STOPS = """(card) => [...card.querySelectorAll(
+    "button, select, input, summary, textarea, a[href], canvas[tabindex], [tabindex]"
+)]
+    .filter((e) => e.tabIndex >= 0 && !e.disabled && e.checkVisibility() && !e.closest("[inert]"))
+    .filter((e) => e.type !== "radio" || e.checked) // a group is one stop
+    .map((e) => ({
+        tag: e.tagName,
+        name: (e.ariaLabel || e.labels?.[0]?.textContent || e.textContent || "").trim(),
+    }))"""
+# Put the focus in front of the card.
+BEFORE = """(card) => {
+    const before = document.createElement("span");
+    before.tabIndex = -1;
+    card.before(before);
+    before.focus({ preventScroll: true });
+}"""
+
+
+def assert_tab_reaches_all(page, card):
+    """Tab stops at everything in a card once, each with a name, and then leaves it."""
+    stops = card.evaluate(STOPS)
+    assert all(stop["name"] for stop in stops), stops
+    card.evaluate(BEFORE)
+    reached = []
+    for _ in range(len(stops) + 1):
+        page.keyboard.press("Tab")
+        reached.append(card.evaluate("(card) => card.contains(document.activeElement)"))
+    assert reached == [True] * len(stops) + [False], stops

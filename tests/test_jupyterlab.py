@@ -78,14 +78,6 @@ def address(server, log):
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
 
 
-def wait_until(condition, what):
-    for _ in range(300):
-        if condition():
-            return
-        time.sleep(0.2)
-    pytest.fail(f"in a minute it did not come to this: {what}")
-
-
 def test_a_figure_in_jupyterlab_and_its_kernel_hear_each_other(lab, browser):
     page = browser.new_page(viewport={"width": 1400, "height": 1400})
     page.set_default_timeout(90_000)
@@ -151,7 +143,7 @@ def test_a_figure_is_still_there_when_a_saved_notebook_is_opened_again(lab, brow
     page.keyboard.press("Shift+Enter")
     first.locator(".vt-card").wait_for()
     page.keyboard.press("Control+s")
-    wait_until(lambda: "vt-live" in path.read_text("utf8"), "the figure is saved")
+    assert "vt-live" in soon(path.read_text, "utf8")  # the figure is saved
     (token,) = [c["value"] for c in page.context.cookies() if c["name"] == "_xsrf"]
     (session,) = page.request.get(f"{lab}/api/sessions").json()
     gone = page.request.delete(

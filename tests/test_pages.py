@@ -10,7 +10,8 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from figure_page import said, soon, wait_for_colours
+from figure_page import assert_tab_reaches_all, said, soon, wait_for_colours
+from figure_table import chapters_figures
 from notebooks import ROOT
 from playwright.sync_api import expect
 
@@ -310,19 +311,7 @@ def test_every_link_within_the_book_leads_somewhere(name):
             assert anchor in anchors(target.relative_to(HTML).as_posix()), address
 
 
-FIGURES = {
-    "intro": ["playground"],
-    "01_pixels_to_tokens": ["patch_cost"],
-    "02_patches": ["cutter"],
-    "03_class_token": ["class_token"],
-    "04_position_embeddings": ["patch_order", "position_similarity"],
-    "05_attention": ["attention_row"],
-    "06_encoder": ["encoder_walk"],
-    "07_training": ["playback"],
-    "08_inductive_bias": ["shift"],
-    "09_attention_maps": ["where_it_looks", "deletion"],
-    "12_playground": ["playground"],
-}
+FIGURES = chapters_figures()
 
 
 def test_every_chapter_has_its_figure_and_every_figure_its_chapter():
@@ -369,34 +358,8 @@ def test_every_figure_is_reached_and_left_by_tab_alone(browser, addresses, name)
     page.goto(f"{addresses['file']}/{name}")
     bring_to_life(page)
     for card in page.locator(".vt-card").all():
-        stops = card.evaluate(STOPS)
-        assert all(stop["name"] for stop in stops), stops
-        card.evaluate(BEFORE)
-        reached = []
-        for _ in range(len(stops) + 1):
-            page.keyboard.press("Tab")
-            reached.append(card.evaluate("(card) => card.contains(document.activeElement)"))
-        assert reached == [True] * len(stops) + [False], stops
+        assert_tab_reaches_all(page, card)
     page.close()
-
-
-# What Tab stops at in a card, in order, each with its accessible name.
-STOPS = """(card) => [...card.querySelectorAll(
-    "button, select, input, summary, textarea, a[href], canvas[tabindex], [tabindex]"
-)]
-    .filter((e) => e.tabIndex >= 0 && !e.disabled && e.checkVisibility() && !e.closest("[inert]"))
-    .filter((e) => e.type !== "radio" || e.checked) // a group is one stop
-    .map((e) => ({
-        tag: e.tagName,
-        name: (e.ariaLabel || e.labels?.[0]?.textContent || e.textContent || "").trim(),
-    }))"""
-# Put the focus in front of the card.
-BEFORE = """(card) => {
-    const before = document.createElement("span");
-    before.tabIndex = -1;
-    card.before(before);
-    before.focus({ preventScroll: true });
-}"""
 
 
 def test_the_book_has_equations_figures_citations_and_a_colab_button():

@@ -6,12 +6,7 @@ import pytest
 import torch
 from conftest import randomise
 from figure_page import (
-    NOTEBOOK,
-    assert_nobody_is_left_out,
-    assert_nothing_moves,
-    cards,
-    follow,
-    link_from,
+    open_in_notebook,
     open_numbers,
     reading,
     said,
@@ -22,7 +17,7 @@ from playwright.sync_api import expect
 
 from vit_tutorial import ViT, attention_rollout, patchify, record_attention
 from vit_tutorial.data import load_dataset, normalize
-from vit_tutorial.widgets import Deletion, dequantised, page_vit
+from vit_tutorial.widgets import Deletion, dequantised
 from vit_tutorial.widgets.bundle import join
 from vit_tutorial.widgets.shuffle import random_numbers
 
@@ -136,26 +131,6 @@ def test_it_begins_with_the_whole_picture(vit, images):
     assert (figure.picture, figure.method, figure.fraction) == (0, "last layer", 0)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"picture": 3}, "picture is one of 0 to 2, got 3"),
-        ({"method": "relevance"}, "method is one of last layer, .* got 'relevance'"),
-        ({"fraction": 1.1}, "fraction is a share from 0 to 1, got 1.1"),
-        ({"fraction": float("nan")}, "fraction is a share from 0 to 1, got nan"),
-    ],
-)
-def test_what_does_not_fit_is_refused_at_once_and_later(vit, images, wrong, message):
-    with pytest.raises(ValueError, match=message):
-        Deletion(vit, images, **wrong)
-    figure = Deletion(vit, images, picture=1)
-    before = figure.state()
-    ((name, value),) = wrong.items()
-    with pytest.raises(ValueError, match=message):
-        setattr(figure, name, value)
-    assert figure.state() == before
-
-
 def test_without_a_class_token_there_is_no_order(images):
     with pytest.raises(ValueError, match=r"\(pool='mean'\), so give one with pool=\"cls\""):
         Deletion(ViT(**SIZES | {"pool": "mean"}), images)
@@ -163,11 +138,8 @@ def test_without_a_class_token_there_is_no_order(images):
         Deletion(ViT(**SIZES), images[0])
 
 
-def test_the_html_is_small_the_same_and_says_what_the_chapter_computes(vit, images, chapter):
+def test_the_words_say_what_the_chapter_computes(vit, images, chapter):
     figure = Deletion(vit, images, ["one", "two", "three"], picture=2, method="rollout")
-    assert figure.to_html() == Deletion(
-        vit, images, ["one", "two", "three"], picture=2, method="rollout"
-    ).to_html()  # fmt: skip
     words = figure.still()[1]
     best = chapter["answers"][2]
     assert words.startswith(f"three: the model says {CLASSES[best]}")
@@ -270,21 +242,6 @@ def test_the_page_draws_the_random_numbers_that_python_draws(maps_script):
     assert len(set(seen)) == 5
 
 
-def test_a_guess_comes_first_and_is_kept(book, vit, images):
-    page = book.open(Deletion(vit, images), Deletion(vit, images))
-    first, second = cards(page, 2)
-    for card in (first, second):
-        expect(card.locator(".vt-guess canvas")).to_be_visible()
-        for part in (".vt-tokens", ".vt-outcome", "details", "input[type=range]"):
-            expect(card.locator(part)).to_be_hidden()
-    first.get_by_role("button", name="contrast").click()
-    expect(first.get_by_text("Your guess: contrast.")).to_be_visible()
-    expect(first.locator(".vt-tokens")).to_be_visible()
-    second.get_by_role("button", name="show me").click()
-    assert soon(second.get_by_text("Your guess").count) == 0
-    expect(second.locator("input[type=range]")).to_be_visible()
-
-
 def test_by_mouse(book, vit, images, chapter):
     card = started(book.open(Deletion(vit, images)))
     order = chapter["orders"]["last layer"][0].tolist()
@@ -360,101 +317,25 @@ def test_a_surprise_is_where_the_last_layer_falls_behind_contrast(book, vit, ima
         expect(card.get_by_role("radio", name="last layer")).to_be_checked()
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
-def test_nobody_is_left_out(book, vit, images, theme, width):
-    figure = Deletion(vit, images, fraction=0.3)
-    page = book.open(figure, figure, figure, theme=theme, width=width)
-    started(page)
-    started(page, 1)
-    open_numbers(page.locator(".vt-card").first)
-    assert_nobody_is_left_out(page, ".vt-order")
+def test_its_question_shows_the_image_and_is_asked_once(book, vit, images):
+    card = book.open(Deletion(vit, images)).locator(".vt-card")
+    expect(card.locator(".vt-guess canvas")).to_be_visible()
+    expect(card.locator(".vt-tokens")).to_be_hidden()
 
 
-@pytest.mark.parametrize(("motion", "longest"), [("reduce", 0), ("no-preference", 0.15)])
-def test_nothing_moves_for_long_or_against_the_reader_s_wish(book, vit, images, motion, longest):
-    page = book.open(Deletion(vit, images), reduced_motion=motion)
-    started(page)
-    assert_nothing_moves(page, longest)
-
-
-# Links, and a notebook
-
-
-def test_a_link_opens_the_page_with_the_figure_as_it_was(book, vit, images, chapter):
-    page = book.open(Deletion(vit, images))
-    card = started(page)
-    card.get_by_label("picture", exact=True).select_option("picture 2")
-    card.get_by_role("radio", name="contrast").check()
-    card.get_by_role("slider", name="remove").fill("18")
-    card.get_by_text("smallest area").wait_for()
-    assert said(card).startswith(f"{CLASSES[chapter['answers'][1]]} ")
-    before = said(card).now
-    follow(page, link_from(page, card))
-    linked = started(page)
-    assert said(linked) == before
-    assert removed(linked) == sorted(chapter["orders"]["contrast"][1, :18].tolist())
-    assert page.noise == []
-
-
-@pytest.mark.parametrize(
-    ("state", "message"),
-    [
-        ('{"picture":-1}', "picture is one of 0 to 2, got -1"),
-        ('{"method":"relevance"}', "method is one of last layer, rollout, contrast, at random"),
-        ('{"fraction":1.5}', "fraction is a share from 0 to 1, got 1.5"),
-        ('{"fraction":"all"}', "“fraction” is something else here"),
-    ],
-)
-def test_a_link_that_does_not_fit_is_said(book, vit, images, state, message):
-    page = book.open(Deletion(vit, images))
-    page.goto(f"{page.url}?vt=1&figure=deletion&number=0&state={state}")
-    card = started(page)
-    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
-    assert removed(card) == []
-
-
-def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(
-    browser, vit, images, chapter
-):
+def test_nothing_goes_on_computing_for_a_figure_that_is_gone(browser, vit, images):
     figure = Deletion(vit, images)
-    page = browser.new_page()
-    noise = []
-    page.on("pageerror", lambda error: noise.append(str(error)))
-    page.add_style_tag(content=figure._css)
-    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
+    page = open_in_notebook(browser, figure)
     card = started(page)
-    page.evaluate("model.set('fraction', 10 / 49)")  # as when the kernel changes a trait
-    assert removed(card) == sorted(chapter["orders"]["last layer"][0, :10].tolist())
-    page.evaluate("model.set('method', 'contrast')")
-    assert removed(card) == sorted(chapter["orders"]["contrast"][0, :10].tolist())
-    page.evaluate("model.set('method', 'relevance')")
-    assert "got relevance" in soon(card.get_by_role("alert").inner_text)
-    page.evaluate("model.set('method', 'contrast')")
-    expect(card.get_by_role("alert")).to_be_hidden()
-    card.get_by_role("radio", name="rollout").check()
-    assert soon(page.evaluate, "[model.get('method'), saved]") == ["rollout", 1]
-    figure.set_state({"method": "rollout", "fraction": 0.5})
-    assert (figure.method, figure.fraction) == ("rollout", 0.5)
-
     page.evaluate("(pictures) => model.set('pictures', pictures)", figure.pictures[1:])
-    assert removed(card) == sorted(chapter["orders"]["rollout"][1, :10].tolist())
     assert soon(card.get_by_text("Patches of this picture").count) == 0  # it asks once
-    before = names(card).now
-    other = dequantised(vit)
-    with torch.no_grad():
-        other.pos_embedding[0, 25, 3] += 4  # one weight
-    page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
-    assert names(card) != before
-
-    assert soon(page.evaluate, "listening()") > 0
     page.evaluate(  # in the middle of its curves
         "model.set('picture', 1); stop(); globalThis.exps = 0; const { exp } = Math;"
         "Math.exp = (x) => (exps++, exp(x)); 0"
     )
-    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     wait_for_turns(page)
-    assert soon(page.evaluate, "exps") == 0  # nothing goes on computing for a figure that is gone
-    assert noise == []
+    assert soon(page.evaluate, "exps") == 0
+    assert page.noise == []
     page.close()
 
 

@@ -1,20 +1,13 @@
 """The figure of position similarity says what PyTorch says, and is there for every reader."""
 
-import json
 import re
 
 import pytest
 import torch
 import torch.nn.functional as F
-from bs4 import BeautifulSoup
 from conftest import randomise
 from figure_page import (
-    NOTEBOOK,
-    assert_axe_finds_nothing,
-    assert_nobody_is_left_out,
-    assert_nothing_moves,
-    follow,
-    link_from,
+    open_in_notebook,
     open_numbers,
     reading,
     said,
@@ -90,33 +83,14 @@ def test_a_model_without_positions_has_nothing_to_compare(vit):
     assert figure.state() == before
 
 
-def test_a_position_that_is_not_there_is_refused_at_once_and_later(vit):
-    message = "position is one of 0 to 48, got 49"
-    with pytest.raises(ValueError, match=message):
-        PositionSimilarity(vit, position=49)
-    figure = PositionSimilarity(vit)
-    with pytest.raises(ValueError, match=message):
-        figure.position = 49
-    assert figure.position == 24
-
-
 def test_what_is_no_vit_is_refused():
     with pytest.raises(ValueError, match=r"a page runs a vit_tutorial.ViT, not a Linear"):
         PositionSimilarity(torch.nn.Linear(2, 2))
 
 
-def test_what_the_front_end_sends_arrives(vit):
-    figure = PositionSimilarity(vit)
-    figure.set_state({"position": 3})
-    assert figure.position == 3
-
-
-def test_the_html_is_a_picture_its_words_and_the_model(vit):
-    html = PositionSimilarity(vit, position=8).to_html()
-    assert html == PositionSimilarity(vit, position=8).to_html()
-    soup = BeautifulSoup(html, "html.parser")
-    assert json.loads(soup.script.text)["position"] == 8
-    numbers = [number(n) for n in re.findall(r"[+−][\d.]+", soup.img["alt"])]
+def test_the_words_are_pytorch_s(vit):
+    words = PositionSimilarity(vit, position=8).still()[1]
+    numbers = [number(n) for n in re.findall(r"[+−][\d.]+", words)]
     assert numbers == pytest.approx([x.item() for x in means(cosines(vit), 8)], abs=0.0051)
 
 
@@ -259,73 +233,16 @@ def test_a_surprise_is_the_position_that_knows_its_row_and_column_best(book, vit
     assert said(card).startswith(f"Position {first + 1}: ")
 
 
-def test_by_touch_and_in_the_dark_on_a_phone_nobody_is_left_out(book, vit):
-    page = book.open(PositionSimilarity(vit), theme="dark", width=360, has_touch=True)
+def test_by_touch(book, vit):
+    page = book.open(PositionSimilarity(vit), width=360, has_touch=True)
     card = started(page)
     card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8).tap()
     assert said(card).startswith("Position 9: ")
-    card.locator("summary").tap()
-    assert_nobody_is_left_out(page)
 
 
-def test_in_the_light_and_without_movement_nobody_is_left_out(book, vit):
-    page = book.open(PositionSimilarity(vit), PositionSimilarity(vit), reduced_motion="reduce")
-    assert_axe_finds_nothing(page)  # before the guess
-    for each in page.get_by_role("button", name="show me").all()[::-1]:
-        each.click()
-    page.locator("summary").first.click()
-    assert_axe_finds_nothing(page)
-    assert_nothing_moves(page)
-    assert page.noise == []
-
-
-# Links, and a notebook
-
-
-def test_a_link_opens_the_page_with_the_same_position(book, vit):
-    page = book.open(PositionSimilarity(vit))
+def test_a_model_without_positions_is_refused_in_the_page_too(browser, vit):
+    page = open_in_notebook(browser, PositionSimilarity(vit))
     card = started(page)
-    card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8).click()
-    follow(page, link_from(page, card))
-    assert said(started(page)).startswith("Position 9: ")
-    assert page.noise == []
-
-
-@pytest.mark.parametrize("position", ["49", "-1", "1.5"])
-def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(book, vit, position):
-    page = book.open(PositionSimilarity(vit))
-    state = f'{{"position":{position}}}'
-    page.goto(f"{page.url}?vt=1&figure=position_similarity&number=0&state={state}")
-    card = started(page)
-    note = page.locator(".vt-live > .vt-note")
-    assert f"position is one of 0 to 48, got {position}" in soon(note.inner_text)
-    assert said(card).startswith("Position 25: ")
-
-
-def test_in_a_notebook_it_follows_the_kernel_and_leaves_nothing_behind(browser, vit):
-    figure = PositionSimilarity(vit)
-    page = browser.new_page()
-    page.add_style_tag(content=figure._css)
-    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
-    card = started(page)
-    page.evaluate("model.set('position', 3)")  # as when the kernel changes a trait
-    assert said(card).startswith("Position 4: ")
-    card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8).click()
-    assert soon(page.evaluate, "[model.get('position'), saved]") == [8, 1]
-
-    assert said(card).startswith("Position 9: ")
-    before = shown(card).now
-    other = dequantised(vit)
-    with torch.no_grad():
-        other.pos_embedding[0, 9, 3] += 4  # one weight
-    page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
-    assert shown(card) != before
-    assert shown(card) == pytest.approx(cosines(other)[8].tolist(), abs=0.0051)
-
     page.evaluate("(payload) => model.set('vit', payload)", page_vit(small_vit("none")))
     assert soon(card.get_by_role("alert").inner_text).endswith("has no positions to compare")
-
-    assert soon(page.evaluate, "listening()") > 0
-    page.evaluate("stop()")
-    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     page.close()

@@ -8,11 +8,6 @@ import pytest
 import torch
 from conftest import randomise
 from figure_page import (
-    NOTEBOOK,
-    assert_nobody_is_left_out,
-    assert_nothing_moves,
-    follow,
-    link_from,
     reading,
     said,
     soon,
@@ -21,7 +16,7 @@ from playwright.sync_api import expect
 
 from vit_tutorial import ViT, layer_predictions, mean_attention_distance, record_attention
 from vit_tutorial.data import load_dataset, normalize
-from vit_tutorial.widgets import WhereItLooks, dequantised, page_vit
+from vit_tutorial.widgets import WhereItLooks, dequantised
 
 SIZES = {
     "image_size": 28,
@@ -124,31 +119,6 @@ def test_the_class_token_looks_in_the_last_layer_first(vit, images):
     figure = WhereItLooks(vit, images)
     assert (figure.picture, figure.layer, figure.head, figure.query) == (0, 1, 0, 0)
     assert [each["name"] for each in figure.pictures] == ["picture 1", "picture 2", "picture 3"]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"picture": 3}, "picture is one of 0 to 2, got 3"),
-        ({"layer": 2}, "layer is one of 0 to 1, got 2"),
-        ({"head": -1}, "head is one of 0 to 2, got -1"),
-        ({"query": 50}, "query is one of 0 to 49, got 50"),
-        ({"dropped": [3, 49]}, "a dropped patch is one of 0 to 48, got 49"),
-        ({"dropped": [3, 3]}, r"each dropped patch is named once, got \[3, 3\]"),
-        ({"heads_off": [1]}, r"named \(layer, head\), got 1"),
-        ({"heads_off": [(2, 0)]}, "the layer of a head that is off is one of 0 to 1, got 2"),
-        ({"heads_off": [(1, 3)]}, "a head that is off is one of 0 to 2, got 3"),
-    ],
-)
-def test_what_does_not_fit_is_refused_at_once_and_later(vit, images, wrong, message):
-    with pytest.raises(ValueError, match=message):
-        WhereItLooks(vit, images, **wrong)
-    figure = WhereItLooks(vit, images, dropped=[5], heads_off=[(0, 0)])
-    before = figure.state()
-    ((name, value),) = wrong.items()
-    with pytest.raises(ValueError, match=message):
-        setattr(figure, name, value)
-    assert figure.state() == before
 
 
 @pytest.mark.parametrize(
@@ -455,105 +425,20 @@ def test_every_patch_dropped_leaves_the_class_token_alone(book, vit, images):
     assert page.noise == []
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
-def test_nobody_is_left_out(book, vit, images, theme, width):
+@pytest.mark.parametrize("width", [1000, 360])
+def test_the_maps_of_twelve_layers_scroll_in_their_own_box(book, images, width):
     deep = randomise(ViT(**SIZES | {"depth": 12, "dim": 8, "dim_head": 2}))  # as in B/16
-    figure = WhereItLooks(vit, images, dropped=DROPPED, heads_off=OFF)
-    page = book.open(figure, WhereItLooks(deep, images), theme=theme, width=width)
-    page.locator(".vt-card").nth(1).wait_for()
-    page.locator("summary").first.click()
-    assert_nobody_is_left_out(page)
-    maps = page.locator(".vt-maps").nth(1)
+    maps = book.open(WhereItLooks(deep, images), width=width).locator(".vt-maps")
     assert soon(maps.evaluate, "(e) => getComputedStyle(e).overflowX") == "auto"
     inside, outside, scrolled = maps.evaluate("(e) => [e.scrollWidth, e.clientWidth, e.scrollLeft]")
     assert (inside > outside) == (width == 360)
     assert (scrolled > 0) == (width == 360)  # the chosen map, of the last layer, is in sight
 
 
-@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
-def test_nothing_moves(book, vit, images, motion):
-    page = book.open(WhereItLooks(vit, images), reduced_motion=motion)
-    page.locator(".vt-card").wait_for()
-    assert_nothing_moves(page)
+def test_nothing_moves_when_another_patch_looks(book, vit, images):
+    page = book.open(WhereItLooks(vit, images), reduced_motion="no-preference")
     page.get_by_role("gridcell", name="patch 9, row 2").first.click()
     assert soon(page.evaluate, "document.getAnimations().length") == 0
-
-
-# Links, and a notebook
-
-
-def test_a_link_opens_the_page_with_the_figure_as_it_was(book, vit, images):
-    page = book.open(WhereItLooks(vit, images))
-    card = page.locator(".vt-card")
-    card.get_by_label("picture", exact=True).select_option("picture 2")
-    card.get_by_role("gridcell", name="layer 1, head 3: ").click()
-    card.get_by_role("checkbox").check()
-    card.get_by_role("gridcell", name="patch 9, row 2").first.click()
-    card.get_by_role("gridcell", name="layer 2, head 3: ").click()
-    card.get_by_role("gridcell", name="patch 5, row 1").first.hover()
-    assert said(card).startswith("Patch 5 takes most")
-    before, map_before = said(card).now, shares(card).now
-    follow(page, link_from(page, card))
-    assert shares(page.locator(".vt-card")) == map_before
-    assert said(page.locator(".vt-card")) == before
-    assert soon(page.locator(".vt-layers li").count) == 3
-    assert page.noise == []
-
-
-@pytest.mark.parametrize(
-    ("state", "message"),
-    [
-        ('{"picture":3}', "picture is one of 0 to 2, got 3"),
-        ('{"dropped":[49]}', "a dropped patch is one of 0 to 48, got 49"),
-        ('{"dropped":[1,1]}', "each dropped patch is named once"),
-        ('{"heads_off":[0]}', "a head that is off is a layer and a head, got 0"),
-        ('{"heads_off":[[0,3]]}', "a head that is off is one of 0 to 2, got 3"),
-        ('{"dropped":"all"}', "“dropped” is something else here"),
-    ],
-)
-def test_a_link_that_does_not_fit_is_said(book, vit, images, state, message):
-    page = book.open(WhereItLooks(vit, images))
-    page.goto(f"{page.url}?vt=1&figure=where_it_looks&number=0&state={state}")
-    page.locator(".vt-card").wait_for()
-    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
-    assert said(page.locator(".vt-card")).startswith("The class token takes most")
-
-
-def test_the_notebook_s_module_follows_the_kernel_and_leaves_nothing_behind(browser, vit, images):
-    figure = WhereItLooks(vit, images)
-    page = browser.new_page()
-    page.add_style_tag(content=figure._css)
-    page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
-    card = page.locator(".vt-card")
-    page.evaluate("model.set('query', 3)")  # as when the kernel changes a trait
-    assert said(card).startswith("Patch 3 takes most")
-    page.evaluate("model.set('dropped', [4, 5])")
-    assert_close(shares(card), expected(reference(vit, images[0], [4, 5])[0][1, 0, 3], [4, 5]))
-    page.evaluate("model.set('heads_off', [[1, 0]])")
-    assert said(card).startswith("Layer 2, head 1 is off")
-    page.evaluate("model.set('heads_off', [])")
-    page.evaluate("model.set('layer', 7)")
-    assert "layer is one of 0 to 1, got 7" in soon(card.get_by_role("alert").inner_text)
-    page.evaluate("model.set('layer', 0)")
-    expect(card.get_by_role("alert")).to_be_hidden()
-    card.get_by_role("gridcell", name="layer 2, head 2: ").click()
-    assert soon(page.evaluate, "[model.get('layer'), model.get('head'), saved]") == [1, 1, 1]
-    figure.set_state({"layer": 1, "dropped": [5, 4], "heads_off": [[0, 0]]})
-    assert (figure.dropped, figure.heads_off) == ([4, 5], [[0, 0]])
-
-    before = shares(card).now
-    other = dequantised(vit)
-    with torch.no_grad():
-        other.pos_embedding[0, 3, 3] += 4  # one weight
-    page.evaluate("(payload) => model.set('vit', payload)", page_vit(other))
-    assert shares(card) != before
-    page.evaluate("(pictures) => model.set('pictures', pictures)", figure.pictures[1:])
-    assert_close(shares(card), expected(reference(other, images[1], [4, 5])[0][1, 1, 3], [4, 5]))
-
-    assert soon(page.evaluate, "listening()") > 0
-    page.evaluate("stop()")
-    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
-    page.close()
 
 
 def test_one_changed_weight_shows_in_the_page(book, vit, images):

@@ -1,0 +1,316 @@
+"""What holds for every figure, asked of each row of the table: in Python, in a page of the book and
+in a notebook, for every reader."""
+
+import json
+import re
+from urllib.parse import parse_qs, quote, urlparse
+
+import pytest
+from bs4 import BeautifulSoup
+from figure_page import (
+    BEFORE,
+    NOTEBOOK,
+    assert_axe_finds_nothing,
+    assert_looks,
+    assert_nobody_is_left_out,
+    assert_nothing_moves,
+    assert_tab_reaches_all,
+    cards,
+    follow,
+    link_from,
+    look,
+    open_in_notebook,
+    open_numbers,
+    soon,
+)
+from figure_table import ROWS
+from playwright.sync_api import expect
+
+from vit_tutorial.widgets import Figure
+from vit_tutorial.widgets.bundle import figure_names
+
+CLASSES = {cls.script: cls for cls in Figure.__subclasses__()}
+
+each_figure = pytest.mark.parametrize("row", [pytest.param(ROWS[n], id=n) for n in ROWS])
+
+
+def misfits(row, world):
+    """What does not fit, with its message there: world 0 is Python, 1 a page."""
+    for trait, value, *messages in row.misfits:
+        if message := messages[min(world, len(messages) - 1)]:
+            yield trait, value, message
+
+
+def begin(card, row):
+    """Go past the guess, and wait until everything is computed."""
+    if row.guess:
+        card.get_by_role("button", name="show me").click()
+    row.ready(card)
+
+
+def test_the_table_has_every_figure():
+    assert set(ROWS) == set(figure_names()) == set(CLASSES)
+    assert all(type(row.build()).script == name for name, row in ROWS.items())
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_table_tries_every_trait(name):
+    row, cls = ROWS[name], CLASSES[name]
+    assert set(row.state) == set(cls.STATE)
+    assert {trait for trait, *_ in row.misfits} == set(cls.STATE)
+    assert {*row.inputs(), *row.fixed} == set(cls.INPUTS)
+    first, second = row.build().state(), row.build(**row.state).state()
+    assert all(first[trait] != second[trait] for trait in cls.STATE)
+
+
+# In Python
+
+
+@pytest.mark.parametrize(
+    ("row", "trait", "value", "message"),
+    [
+        pytest.param(row, *misfit, id=f"{name}-{misfit[0]}={misfit[1]!r:.20}")
+        for name, row in ROWS.items()
+        for misfit in misfits(row, 0)
+    ],
+)
+def test_what_does_not_fit_is_refused_at_once_and_later(row, trait, value, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        row.build(**{trait: value})
+    figure = row.build()
+    before = figure.to_html()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        setattr(figure, trait, value)
+    assert figure.to_html() == before
+
+
+@each_figure
+def test_what_the_front_end_sends_arrives(row):
+    figure = row.build()
+    figure.set_state(row.state)
+    assert figure.state() == row.build(**row.state).state()
+
+
+@each_figure
+def test_the_html_is_an_image_its_words_and_data_the_same_each_time(row):
+    figure = row.build(**row.state)
+    html = figure.to_html()
+    assert html == row.build(**row.state).to_html()
+    soup = BeautifulSoup(html, "html.parser")
+    assert soup.div["data-figure"] == figure.script
+    assert [tag.name for tag in soup.div.find_all(True)] == ["img", "script"]
+    assert not soup.find_all(id=True)
+    assert soup.script["type"] == "application/json"
+    data = json.loads(soup.script.text)
+    assert data.items() >= dict(row.state).items()
+    assert soup.img["src"].startswith("data:image/svg+xml;base64,")
+    assert len(soup.img["alt"]) > 40
+    assert soup.img["alt"] == figure.still()[1]
+    inputs = {name: data[name] for name in row.inputs()}
+    assert len(html) - len(json.dumps(inputs)) < 40_000
+
+
+@each_figure
+def test_the_still_image_shows_every_trait(row):
+    first = row.build().still()
+    unseen = [name for name in row.state if row.build(**{name: row.state[name]}).still() == first]
+    assert unseen == list(row.unseen)
+
+
+# In a page
+
+
+@each_figure
+def test_a_link_opens_the_page_with_the_figure_as_it_was(book, row):
+    figure = row.build(**row.state)
+    page = book.open(figure)
+    (card,) = cards(page, 1)
+    begin(card, row)
+    expected = look(card).now
+    link = link_from(page, card)
+    held = json.loads(parse_qs(urlparse(link).fragment)["state"][0])
+    assert held == {name: figure.state()[name] for name in row.state}
+
+    page = book.open(row.build())
+    (card,) = cards(page, 1)
+    begin(card, row)
+    assert look(card) != expected
+    follow(page, link)
+    begin(card, row)
+    assert_looks(card, expected)
+    assert page.noise == []
+
+
+@each_figure
+def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(book, row):
+    figure = row.build()
+    page = book.open(figure)
+    (card,) = cards(page, 1)
+    begin(card, row)
+    expected, address = look(card).now, page.url
+    held = {name: figure.state()[name] for name in row.inputs()}
+    foreign = ((name, value, f"a link may not set “{name}”") for name, value in held.items())
+    for trait, value, message in [*misfits(row, 1), *foreign]:
+        state = quote(json.dumps({trait: value}))
+        page.goto(f"{address}?vt=1&figure={figure.script}&number=0&state={state}")
+        expect(page.locator(".vt-live > .vt-note")).to_contain_text(message)
+        begin(card, row)
+        assert_looks(card, expected)
+
+
+@each_figure
+def test_it_asks_for_a_guess_first_and_keeps_it(book, row):
+    page = book.open(row.build(), row.build())
+    parts = page.locator(".vt-card :is(.vt-figure-parts, .vt-controls, .vt-outcome, details)")
+    if not row.guess:
+        expect(parts.first).to_be_visible()
+        expect(page.locator(".vt-guess").filter(visible=True)).to_have_count(0)
+        return
+    for card in cards(page, 2):
+        hidden = card.locator(":is(.vt-figure-parts, .vt-outcome, details)")
+        for part in hidden.all():
+            expect(part).to_be_hidden()
+        expect(card.locator(".vt-controls").last).to_be_hidden()
+    first, second = cards(page, 2)
+    first.get_by_role("button", name=row.guess, exact=True).click()
+    expect(first.locator(".vt-guess")).to_have_text(f"Your guess: {row.guess}.")
+    second.get_by_role("button", name="show me").click()
+    expect(second.locator(".vt-guess")).to_be_hidden()
+    for card in (first, second):
+        for part in (".vt-figure-parts", ".vt-outcome", "details"):
+            expect(card.locator(part)).to_be_visible()
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1000), ("dark", 360)])
+@each_figure
+def test_nobody_is_left_out(book, row, theme, width):
+    figures = [row.build(**row.state), row.build(), *row.views()]
+    options = {"theme": theme, "width": width, "has_touch": width == 360}
+    page = book.open(*figures, **options, reduced_motion="reduce")
+    for live in page.locator(".vt-live").all():
+        live.scroll_into_view_if_needed()
+        live.locator(".vt-card").wait_for()
+    all_ = cards(page, len(figures))
+    if row.guess:
+        assert_axe_finds_nothing(page)  # while it asks
+    for card in [all_[0], *all_[2:]]:  # where there is a guess to make, the second still asks
+        for button in card.get_by_role("button", name="show me").all():
+            button.click()
+        row.ready(card)
+        expect(card.locator(".vt-outcome[role=status]")).to_have_text(re.compile("."))
+    open_numbers(all_[0])
+    assert_nobody_is_left_out(page, row.pointed)
+    assert_nothing_moves(page)
+    ids = page.locator("[id]").evaluate_all("(all) => all.map((each) => each.id)")
+    assert len(ids) == len(set(ids))
+    grounds = page.locator(".text_html").evaluate_all(
+        "(all) => all.map((each) => getComputedStyle(each).backgroundColor)"
+    )
+    assert set(grounds) == {"rgba(0, 0, 0, 0)"}  # the page's own, in dark mode too
+    assert page.noise == []
+
+
+@each_figure
+def test_nothing_moves_for_long(book, row):
+    page = book.open(row.build(), reduced_motion="no-preference")
+    (card,) = cards(page, 1)
+    begin(card, row)
+    assert_nothing_moves(page, row.longest)
+
+
+def test_without_javascript_the_still_images_stay(book):
+    page = book.open(*(row.build() for row in ROWS.values()), java_script_enabled=False)
+    for live in page.locator(".vt-live").all():
+        expect(live.locator("> img")).to_be_visible()
+        expect(live).to_have_text("", use_inner_text=True)
+
+
+# In a notebook
+
+
+@each_figure
+def test_it_follows_the_kernel_and_leaves_nothing_behind(browser, row):
+    """After every change it looks as one that is begun with it."""
+    figure = row.build()
+    state, inputs = figure.state(), row.inputs()
+    page, fresh = open_in_notebook(browser, figure), open_in_notebook(browser, figure)
+    card = page.locator(".vt-card")
+    begin(card, row)
+    seen, shown = look(card).now, set()
+    for trait, value, message in misfits(row, 1):
+        if "something else" in message:
+            continue  # a kernel refuses another kind of value
+        page.evaluate("([trait, value]) => model.set(trait, value)", [trait, value])
+        alert = card.get_by_role("alert")
+        expect(alert).to_have_text(re.compile("^This figure cannot go on: .*" + re.escape(message)))
+        page.evaluate("([trait, value]) => model.set(trait, value)", [trait, state[trait]])
+        expect(alert).to_be_hidden()
+        assert_looks(card, seen)
+
+    back = {name: state[name] for name in inputs}
+    for trait, value in [*inputs.items(), *row.state.items(), *back.items()]:
+        state |= {trait: value}
+        page.evaluate("([trait, value]) => model.set(trait, value)", [trait, value])
+        fresh.evaluate("stop()")
+        fresh.evaluate(NOTEBOOK, [figure._esm, state])
+        begin(fresh.locator(".vt-card"), row)
+        row.ready(card)
+        expected = look(fresh.locator(".vt-card")).now
+        assert_looks(card, expected)
+        shown |= {trait} if expected != seen else set()
+        seen = expected
+    assert shown == {*row.state, *inputs}
+
+    assert soon(page.evaluate, "listening()") >= len(shown)
+    page.evaluate("stop()")
+    assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
+    assert page.noise == []
+    page.close()
+    fresh.close()
+
+
+KEYS = {
+    "gridcell": ["ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "Space"],
+    "select": ["ArrowUp", "ArrowDown"],
+    "range": ["ArrowLeft", "ArrowRight"],
+    "checkbox": ["Space"],
+    "radio": ["ArrowDown"],
+    "button": ["Enter"],
+}
+FOCUSED = """(card) => {
+    const { activeElement: e } = document;
+    const kind = e.role ?? (e.localName === "input" ? e.type : e.localName);
+    return card.contains(e) ? [kind, e.ariaLabel ?? e.textContent] : null;
+}"""
+
+
+@each_figure
+def test_by_keyboard_alone_all_of_it_is_reached_and_changed(browser, row):
+    """And what is sent to the kernel fits there, message by message."""
+    figure = row.build()
+    page = open_in_notebook(browser, figure)
+    card = page.locator(".vt-card")
+    begin(card, row)
+    assert_tab_reaches_all(page, card)
+    card.evaluate(BEFORE)
+    page.keyboard.press("Tab")
+    while focused := card.evaluate(FOCUSED):
+        kind, name = focused
+        if name != "reset" and name not in row.elsewhere:
+            for key in KEYS.get(kind, []):
+                page.keyboard.press(key)
+                assert card.evaluate(FOCUSED), f"{key} at {name!r} takes the focus away"
+        page.keyboard.press("Tab")
+    sent = page.evaluate("sent")
+    assert {name for changes in sent for name in changes} == set(row.state) - set(row.elsewhere)
+    for changes in sent:
+        figure.set_state(changes)
+    for name in row.state:
+        assert figure.state()[name] == page.evaluate(f"model.get('{name}')")
+
+    card.get_by_role("button", name="reset").press("Enter")
+    first = row.build().state()
+    for name in set(row.state) - set(row.elsewhere):
+        assert soon(page.evaluate, f"model.get('{name}')") == first[name]
+    assert page.noise == []
+    page.close()
