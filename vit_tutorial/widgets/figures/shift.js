@@ -69,7 +69,7 @@ class Shift extends Figure {
     );
     const key = element(
       "p",
-      { class: "vt-legend" },
+      { class: "vt-shift-key" },
       element("span", { class: "vt-shift-mark", "aria-hidden": "true" }),
       "what it said of the picture as it was",
     );
