@@ -348,6 +348,15 @@ def test_a_module_that_declares_no_traits_is_an_error(modules):
         bundle.declared("a")
 
 
+@pytest.mark.parametrize("name", figure_names())
+def test_a_figure_brings_the_look_of_all_that_it_uses(name):
+    """A page, or a notebook, has the sheets of its own figures alone."""
+    used = set(re.findall(r"vt-[\w-]+", join([name])))
+    sheets = "".join(path.read_text("utf8") for path in (bundle.FOLDER / "page").glob("*.css"))
+    there, all_ = (set(re.findall(r"\.(vt-[\w-]+)", css)) for css in (style_sheet(name), sheets))
+    assert used & all_ <= there
+
+
 # Joining modules
 
 

@@ -147,8 +147,6 @@ def check_declared(figure: type[Figure]) -> None:
         for name, trait in vars(figure).items()
         if isinstance(trait, traitlets.TraitType) and trait.metadata.get("sync")
     }
-    if figure.INPUTS is None:  # TODO: goes when all figures are converted
-        figure.INPUTS = tuple(sorted(traits - {*figure.STATE}))
     declared_ = {*figure.STATE, *figure.INPUTS}
     for names, place in [
         (traits - declared_, f"{figure.script}.js declares no"),

@@ -53,10 +53,6 @@ def declared(figure: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """
     path = modules()[figure]
     found = dict(DECLARED.findall(path.read_text("utf8")))
-    if "inputs" not in found:  # TODO: goes when all figures are converted
-        text = path.read_text("utf8")
-        if m := re.search(r"^const STATE = \[([^\]]*)\];$", text, re.M):
-            return tuple(re.findall(r'"(\w+)"', m[1])), None
     if found.keys() != {"state", "inputs"}:
         raise ValueError(f"{path.name} declares no static state and inputs")
     state, inputs = (

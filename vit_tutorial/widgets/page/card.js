@@ -1,13 +1,14 @@
-// What all figures stand in: a card with a question, a figure, controls, an outcome and a table.
-// Colours and sizes are in figures.css.
+// What all figures stand in: a card with a question, a figure, controls, an
+// outcome and a table.
 
 import { element } from "./elements.js";
 
 const ROUNDED =
-  "The page computes with the model’s weights rounded to 8 bits: a percentage may differ by a " +
-  "point or so from one that Python prints.";
+  "The page computes with the model’s weights rounded to 8 bits: a percentage " +
+  "may differ by a point or so from one that Python prints.";
+const OPENS = "it opens this page with the figure as it is now.";
 
-let cards = 0; // ids are made here, so that two figures on a page never share one
+let cards = 0; // makes ids, so that two figures on a page never share one
 
 // The card. `figure` and `controls` are there to be filled.
 export class Card {
@@ -52,14 +53,16 @@ export class Card {
     if (this.outcome.textContent !== text) this.outcome.textContent = text;
   }
 
-  // Say, below the numbers, that they are those of a model whose weights were rounded for the page.
+  // Say, below the numbers, that they are those of a model whose weights were
+  // rounded for the page.
   rounded() {
     this.details.append(
       element("p", { class: "vt-label vt-rounded" }, ROUNDED),
     );
   }
 
-  // Show the numbers as a table. `rows` is a function, called when the table is open only.
+  // Show the numbers as a table. `rows` is a function, called when the table is
+  // open only.
   tabulate(caption, columns, rows) {
     const build = () => {
       if (!this.details.open) return;
@@ -104,7 +107,8 @@ export class Card {
     }
   }
 
-  // A number to slide, a choice, or a thing to do, each with its label, added to the controls.
+  // A number to slide, a choice, or a thing to do, each with its label, added
+  // to the controls.
   slider(label, { min, max, step, oninput }) {
     const input = element("input", {
       type: "range",
@@ -174,8 +178,9 @@ export class Card {
     return input;
   }
 
-  // In a page of the book: hand out its address with these traits of the model in it. Where the
-  // browser gives no access to the clipboard, the address is shown, to be copied by hand.
+  // In a page of the book: hand out its address with these traits of the model
+  // in it. Where the browser gives no access to the clipboard, the address is
+  // shown, to be copied by hand.
   link(model, traits) {
     if (!model.link) return;
     const shown = element("input", {
@@ -191,23 +196,20 @@ export class Card {
       );
       try {
         await navigator.clipboard.writeText(address);
-        this.say(
-          "The link is copied: it opens this page with the figure as it is now.",
-        );
+        this.say(`The link is copied: ${OPENS}`);
       } catch {
         shown.value = address;
         shown.hidden = false;
         shown.select();
-        this.say(
-          "Here is the link: it opens this page with the figure as it is now.",
-        );
+        this.say(`Here is the link: ${OPENS}`);
       }
     });
     this.controls.append(shown);
   }
 
-  // Ask for a guess before the figure is shown. `then` hears the answer's number, or null for
-  // "show me"; whatever it was, the figure is shown from then on, and the guess stays in sight.
+  // Ask for a guess before the figure is shown. `then` hears the answer's
+  // number, or null for "show me"; whatever it was, the figure is shown from
+  // then on, and the guess stays in sight.
   guess(question, answers, then = () => {}) {
     const hidden = [this.figure, this.controls, this.outcome, this.details];
     const answer = (number) => {
@@ -253,8 +255,9 @@ export class Card {
   }
 }
 
-// JupyterLab takes keys of the whole page for its own: an arrow leaves the cell, x cuts it. What is
-// typed in a figure is the figure's; Ctrl, Alt and Meta still reach whoever listens.
+// JupyterLab takes keys of the whole page for its own: an arrow leaves the
+// cell, x cuts it. What is typed in a figure is the figure's; Ctrl, Alt and
+// Meta still reach whoever listens.
 function keepKeys(event) {
   if (!event.ctrlKey && !event.altKey && !event.metaKey)
     event.stopPropagation();

@@ -34,7 +34,8 @@ export function legend(highest) {
   );
 }
 
-// The colours of signed values, from -1 (orange) over 0 (grey) to 1 (blue): those of plots.SIGNED.
+// The colours of signed values, from -1 (orange) over 0 (grey) to 1 (blue):
+// those of plots.SIGNED.
 const SIGNED = ["d9660a", "9aa0a6", "2f86c8"].map((hex) =>
   [0, 2, 4].map((start) => parseInt(hex.slice(start, start + 2), 16)),
 );

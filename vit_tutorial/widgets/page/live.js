@@ -8,8 +8,8 @@ import { Card } from "./card.js";
 // for the page and for Python, which reads the two lists here (bundle.py):
 //
 //   static question = "…"        the card's heading
-//   static state = ["layer"]     traits that a reader changes; a link holds them
-//   static inputs = ["vit"]      traits that the state has to fit
+//   static state = ["layer"]     what a reader changes; a link holds it
+//   static inputs = ["vit"]      what the state has to fit
 //
 // Both lists together are the traits of its Python class.
 export class Figure {

@@ -1,4 +1,5 @@
-// What the figures about attention maps share: colours as pixels, and what maps sum up to.
+// What the figures about attention maps share: colours as pixels, and what maps
+// sum up to.
 
 import { cividis } from "./colours.js";
 
@@ -8,8 +9,9 @@ const COLOURS = Array.from({ length: 256 }, (_, i) =>
     .map(Number),
 );
 
-// A map on a canvas, a pixel a patch: colours from 0 to `highest`. A patch that is not there (null)
-// leaves its pixel open, so that what is behind shows through.
+// A map on a canvas, a pixel a patch: colours from 0 to `highest`. A patch that
+// is not there (null) leaves its pixel open, so that what is behind shows
+// through.
 export function paint(canvas, shares, highest) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);
@@ -36,15 +38,16 @@ export function heard(row) {
   return Math.exp(entropy);
 }
 
-// What the class token takes from each token of the first layer, through all layers: its row of
-// attention_rollout, which is followed back from the last layer, row times matrix.
+// What the class token takes from each token of the first layer, through all
+// layers: its row of attention_rollout, which is followed back from the last
+// layer, row times matrix.
 export function rollout(layers, heads, n) {
   let row = new Float64Array(n);
   row[0] = 1;
   for (const { attention } of [...layers].reverse()) {
     const before = new Float64Array(n);
     for (let i = 0; i < n; i++) {
-      const fused = new Float64Array(n); // the mean over heads, rescaled to sum to 1
+      const fused = new Float64Array(n); // the heads' mean, rescaled to sum to 1
       let sum = 0;
       for (let head = 0; head < heads; head++) {
         rowOf(attention, n, head, i).forEach((weight, j) => {

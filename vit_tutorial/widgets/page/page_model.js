@@ -1,9 +1,10 @@
-// What figures whose model looks at a picture share: their pictures, and what answers are called.
+// What figures whose model looks at a picture share: their pictures, and what
+// answers are called.
 
 import { softmax } from "../engine/vit.js";
 import { fromBase64 } from "../engine/dequantise.js";
 
-// The pictures of a trait, as base.py packs them, each with its bytes.
+// The pictures of a trait, as pictures.py packs them, each with its bytes.
 export function unpackPictures(packed) {
   return packed.map((each) => ({ ...each, bytes: fromBase64(each.pixels) }));
 }

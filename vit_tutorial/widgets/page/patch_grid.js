@@ -105,7 +105,8 @@ export class PatchGrid {
     this.cells[(this.at = place)].tabIndex = 0;
   }
 
-  // selected: a place or null. colour(place), name(place): what a cell shows and is called.
+  // selected: a place or null. colour(place), name(place): what a cell shows
+  // and is called.
   show({ selected = null, colour, name }) {
     this.cells.forEach((cell, place) => {
       cell.setAttribute("aria-selected", place === selected);

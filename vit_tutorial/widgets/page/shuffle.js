@@ -1,6 +1,8 @@
-// The order that a seed stands for, the same in every browser and in Python (shuffle.py).
+// The order that a seed stands for, the same in every browser and in Python
+// (shuffle.py).
 
-// The same random numbers in [0, 1) for the same seed, in every browser (mulberry32).
+// The same random numbers in [0, 1) for the same seed, in every browser
+// (mulberry32).
 export function randomNumbers(seed) {
   let state = seed >>> 0;
   return () => {
@@ -11,7 +13,8 @@ export function randomNumbers(seed) {
   };
 }
 
-// The numbers from 0 to n - 1 in an order that the seed decides (Fisher and Yates); 0: in theirs.
+// The numbers from 0 to n - 1 in an order that the seed decides (Fisher and
+// Yates); 0: in theirs.
 export function shuffled(n, seed) {
   const order = Array.from({ length: n }, (_, i) => i);
   if (seed === 0) return order;
