@@ -182,8 +182,8 @@ def from_npz(path: str | os.PathLike) -> dict[str, Tensor]:
             state = {name: as_tensor(archive[name]) for name in archive.files}
         except Exception as error:  # numpy and zipfile raise a dozen kinds
             raise ValueError(
-                f"{path} is damaged, cut short or no .npz file of numbers "
-                f"({error}); fetch it again"
+                f"{path} is damaged, cut short or no .npz file of plain "
+                f"numbers ({error}); fetch it again"
             ) from error
     # In a training state, the model is a part.
     for prefix in ("opt/target/", "params/"):
