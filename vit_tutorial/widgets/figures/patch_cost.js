@@ -3,7 +3,7 @@
 
 import { Figure, live } from "../page/live.js";
 import { column, element, label, picture, svg } from "../page/elements.js";
-import { percent } from "../page/words.js";
+import { grouped, percent } from "../page/words.js";
 import { fromBase64 } from "../engine/dequantise.js";
 
 const SIZES = [112, 224, 384, 512];
@@ -331,10 +331,6 @@ function times(ratio) {
     return grouped(Math.round(ratio));
   }
   return String(Number(ratio.toPrecision(3)));
-}
-
-function grouped(number) {
-  return number.toLocaleString("en");
 }
 
 export default live(PatchCost);

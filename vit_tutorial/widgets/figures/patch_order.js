@@ -4,7 +4,7 @@
 import { Figure, live } from "../page/live.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
-import { answers } from "../page/answers.js";
+import { answers, bestAnswer, highestOf } from "../page/answers.js";
 import { column, element, label, picture } from "../page/elements.js";
 import { rearranged } from "../page/patches.js";
 import { shuffled } from "../page/shuffle.js";
@@ -144,7 +144,7 @@ class PatchOrder extends Figure {
   mostHarmful(picture) {
     const tried = TRIED.map((seed) => {
       const [{ before, after }] = this.predictions.compare(picture, seed, true);
-      const best = first(before.shares);
+      const best = highestOf(before.shares);
       return { picture, seed, lost: before.shares[best] - after.shares[best] };
     });
     return tried.reduce((a, b) => (b.lost > a.lost ? b : a));
@@ -302,7 +302,9 @@ function predict(vit, bytes, seed, positions) {
 function summary(names, seed, positions, [one, other]) {
   const who = positions ? "With positions" : "With its positions switched off";
   if (!seed) {
-    const [first, second] = [one, other].map(({ after }) => best(names, after));
+    const [first, second] = [one, other].map(({ after }) =>
+      bestAnswer(names, after.shares),
+    );
     return `In order. ${who}: ${first}. Without: ${second}.`;
   }
   return `${who}: ${verdict(names, one)}. Without: ${verdict(names, other)}.`;
@@ -310,20 +312,12 @@ function summary(names, seed, positions, [one, other]) {
 
 // "Shirt 61%, was Coat 80%"
 function verdict(names, { before, after, largest }) {
-  const now = best(names, after);
+  const now = bestAnswer(names, after.shares);
   if (largest < ROUNDING) return `${now}, as in order`;
-  if (first(before.shares) === first(after.shares)) {
+  if (highestOf(before.shares) === highestOf(after.shares)) {
     return `still ${now}, was ${percent(Math.max(...before.shares))}`;
   }
-  return `${now}, was ${best(names, before)}`;
-}
-
-function best(names, { shares }) {
-  return `${names[first(shares)]} ${percent(Math.max(...shares))}`;
-}
-
-function first(shares) {
-  return shares.indexOf(Math.max(...shares));
+  return `${now}, was ${bestAnswer(names, before.shares)}`;
 }
 
 export default live(PatchOrder);

@@ -3,11 +3,11 @@
 
 import { Figure, live } from "../page/live.js";
 import { Surprises } from "../page/surprises.js";
-import { answers } from "../page/answers.js";
+import { answers, bestAnswer, highestOf } from "../page/answers.js";
 import { element, label, picture } from "../page/elements.js";
 import { rearranged } from "../page/patches.js";
 import { shuffled } from "../page/shuffle.js";
-import { capitalised, percent } from "../page/words.js";
+import { capitalised, grouped, percent } from "../page/words.js";
 import { within } from "../page/checks.js";
 import {
   classNames,
@@ -234,7 +234,7 @@ class Predictions {
     const shifts = steps.flatMap((right) => steps.map((down) => [right, down]));
     return this.pictures.flatMap((_, picture) => {
       const [vit, cnn] = this.of({ size, picture, ...AS_IT_IS }).shares;
-      const agreed = first(vit) === first(cnn) ? 1 : 0;
+      const agreed = highestOf(vit) === highestOf(cnn) ? 1 : 0;
       return shifts
         .filter(([right, down]) => right || down)
         .map(([right, down]) => {
@@ -306,10 +306,6 @@ function moved(bytes, [channels, height, width], right, down) {
   return out;
 }
 
-function first(shares) {
-  return shares.indexOf(Math.max(...shares));
-}
-
 // Half of what two distributions differ by: 0 for the same, 1 for disjoint.
 function distance(one, other) {
   const differences = one.map((share, i) => Math.abs(share - other[i]));
@@ -320,7 +316,7 @@ function summary(names, state, now, before) {
   const asItIs = !(state.right || state.down || state.seed);
   const verdicts = READERS.map((reader, i) =>
     asItIs
-      ? `${reader} says ${best(names, now[i])}`
+      ? `${reader} says ${bestAnswer(names, now[i])}`
       : `${reader} ${verdict(names, now[i], before[i])}`,
   );
   return `${capitalised(where(state))}: ${verdicts.join("; ")}.`;
@@ -328,15 +324,11 @@ function summary(names, state, now, before) {
 
 // "changes its mind: sneaker 56%, was ankle boot 81%"
 function verdict(names, now, before) {
-  const said = best(names, now);
-  if (first(now) === first(before)) {
+  const said = bestAnswer(names, now);
+  if (highestOf(now) === highestOf(before)) {
     return `stays with ${said} (was ${percent(Math.max(...before))})`;
   }
-  return `changes its mind: ${said}, was ${best(names, before)}`;
-}
-
-function best(names, shares) {
-  return `${names[first(shares)]} ${percent(Math.max(...shares))}`;
+  return `changes its mind: ${said}, was ${bestAnswer(names, before)}`;
 }
 
 // What is done to the image: "moved by 3 to the right and 1 up".
@@ -354,10 +346,6 @@ function where({ right, down, seed }) {
 
 function pixelsOf(by, plus, minus) {
   return by === 0 ? "0" : `${Math.abs(by)} ${by > 0 ? plus : minus}`;
-}
-
-function grouped(number) {
-  return number.toLocaleString("en");
 }
 
 export default live(Shift);

@@ -1,13 +1,25 @@
-// What a model answers, as bars; and any row of numbers, as bars up and down.
+// What a model answers, in words and as bars; and any row of numbers, as bars
+// up and down.
 
 import { element, svg } from "./elements.js";
 import { percent } from "./words.js";
+
+// The class with the highest share, by its number.
+export function highestOf(shares) {
+  return shares.indexOf(Math.max(...shares));
+}
+
+// "Sneaker 83%"
+export function bestAnswer(names, shares) {
+  const first = highestOf(shares);
+  return `${names[first]} ${percent(shares[first])}`;
+}
 
 // What a model answers: a bar for each class, the highest marked. A share that
 // was not measured (null) has none. `before`, where it is given, is what it
 // answered at first, a thin line on each bar.
 export function answers(names, shares, before = null) {
-  const highest = shares.indexOf(Math.max(...shares));
+  const highest = highestOf(shares);
   const line = (name, i) =>
     element(
       "li",

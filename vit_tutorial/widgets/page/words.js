@@ -44,6 +44,11 @@ export function setting(number) {
   return String(Number(number.toFixed(2)));
 }
 
+// A large whole number, its digits in threes.
+export function grouped(number) {
+  return number.toLocaleString("en");
+}
+
 export function percent(share) {
   return `${(100 * share).toFixed(share >= 0.0995 || share === 0 ? 0 : 1)}%`;
 }
