@@ -302,7 +302,8 @@ def test_by_keyboard_alone_all_of_it_is_reached_and_changed(browser, row):
                 assert card.evaluate(FOCUSED), f"{key} at {name!r} takes the focus away"
         page.keyboard.press("Tab")
     sent = page.evaluate("sent")
-    assert {name for changes in sent for name in changes} == set(row.state) - set(row.elsewhere)
+    unchanged = set(row.state) - {name for changes in sent for name in changes}
+    assert unchanged <= set(row.elsewhere)
     for changes in sent:
         figure.set_state(changes)
     for name in row.state:
