@@ -39,6 +39,20 @@ def seed():
 
 
 @pytest.fixture
+def fused_calls(monkeypatch):
+    """The calls of PyTorch's fused attention, as a list that grows."""
+    calls = []
+    fused = torch.nn.functional.scaled_dot_product_attention
+
+    def spy(*args, **kwargs):
+        calls.append(args)
+        return fused(*args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+    return calls
+
+
+@pytest.fixture
 def ctrl_c():
     """Let the programs that a test starts hear Ctrl-C, even where pytest does not.
 
