@@ -292,6 +292,14 @@ def test_a_surprise_is_the_patch_of_the_strongest_contrast(book, photo):
     assert "shape is right" in said(card)
 
 
+def test_what_is_shown_already_is_no_surprise(book, photo):
+    spread = patchify(photo[None], 8)[0].double().var(dim=1)
+    first, second = (place.item() for place in spread.topk(2).indices)
+    card = book.open(PatchCutter(photo, patch=first)).locator(".vt-card")
+    card.get_by_role("button", name="surprise me").click()
+    assert said(card).startswith(f"Row {second + 1}: ")
+
+
 def test_by_touch(book, own):
     figure = PatchCutter(own, patch_size=(3, 5))
     page = book.open(figure, width=360, has_touch=True)
