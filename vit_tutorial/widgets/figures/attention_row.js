@@ -7,7 +7,7 @@ import { TokenGrid } from "../page/token_grid.js";
 import { Surprises } from "../page/surprises.js";
 import { column, element, label, picture } from "../page/elements.js";
 import { cividis, legend } from "../page/colours.js";
-import { bars } from "../page/answers.js";
+import { bars, highestOf } from "../page/answers.js";
 import { heard, rowOf } from "../page/maps.js";
 import {
   capitalised,
@@ -263,7 +263,7 @@ class AttentionRow extends Figure {
       for (let head = 0; head < heads; head++) {
         for (let query = 0; query < this.tokens; query++) {
           const weights = rowOf(attention, this.tokens, head, query);
-          const key = weights.indexOf(Math.max(...weights));
+          const key = highestOf(weights);
           yield { layer, head, query, key, heard: heard(weights) };
         }
       }

@@ -7,7 +7,7 @@ import { HeadMaps } from "../page/head_maps.js";
 import { Surprises } from "../page/surprises.js";
 import { TokenGrid } from "../page/token_grid.js";
 import { column, element, label, picture } from "../page/elements.js";
-import { strongest } from "../page/answers.js";
+import { bestAnswer, highestOf, strongest } from "../page/answers.js";
 import { capitalised, nameOf, percent, whereIs } from "../page/words.js";
 import { within } from "../page/checks.js";
 import { classNames, unpackPictures } from "../page/page_model.js";
@@ -237,13 +237,13 @@ class WhereItLooks extends Figure {
       strongest(this.classes, reading.answers.at(-1), before),
     );
     const lines = reading.answers.map((shares, layer) => {
-      const { name, share } = this.best(shares);
+      const first = highestOf(shares);
       return element(
         "li",
         {},
         element("span", {}, String(layer)),
-        element("span", {}, name),
-        element("strong", {}, percent(share)),
+        element("span", {}, this.classes[first]),
+        element("strong", {}, percent(shares[first])),
       );
     });
     this.layers.replaceChildren(...lines);
@@ -272,10 +272,9 @@ class WhereItLooks extends Figure {
 
   aboutPrediction({ picture: index, reading, dropped, heads_off }) {
     const before = this.readings.whole(index).answers.at(-1);
-    const [was, is] = [before, reading.answers.at(-1)].map((shares) => {
-      const { name, share } = this.best(shares);
-      return `${name} ${percent(share)}`;
-    });
+    const [was, is] = [before, reading.answers.at(-1)].map((shares) =>
+      bestAnswer(this.classes, shares),
+    );
     const { depth, heads } = this.vit.config;
     const changes = [
       [dropped.length, this.count, "patches dropped"],
@@ -308,12 +307,6 @@ class WhereItLooks extends Figure {
 
   where(token) {
     return whereIs(token - this.prefix, this.vit.grid[1]);
-  }
-
-  // The class that a model says, and how much of its probability.
-  best(shares) {
-    const share = Math.max(...shares);
-    return { name: this.classes[shares.indexOf(share)], share };
   }
 
   // Of each image the map that hears the fewest tokens, the narrowest of all
