@@ -242,6 +242,10 @@ def assert_nobody_is_left_out(page, also=""):
     assert_axe_finds_nothing(page)
     width = soon(page.evaluate, "document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]
+    hidden = page.locator(".text_html").evaluate_all(  # which scroll, so the page is not wider
+        "(all) => all.map((each) => each.scrollWidth - each.clientWidth)"
+    )
+    assert max(hidden) <= 0
     targets = ", ".join(filter(None, ["button", "select", "[role=gridcell]", also]))
     sizes = page.locator(f".vt-card :is({targets}):visible").evaluate_all(
         "(all) => all.map((each) => Math.min(each.offsetWidth, each.offsetHeight))"
