@@ -194,7 +194,8 @@ def test_every_text_gives_the_repository_s_address_as_the_configuration_does():
 
 def test_the_installed_package_carries_its_data(tmp_path):
     """Colab has the wheel and nothing else."""
-    ignored = ignore_patterns("__pycache__", "*.pyc")
+    # What is left out is for whoever works on the files, not for whoever imports them.
+    ignored = ignore_patterns("__pycache__", "*.pyc", ".ruff_cache", "ruff.toml")
     copytree(ROOT / "vit_tutorial", tmp_path / "vit_tutorial", ignore=ignored)
     for name in ["pyproject.toml", "README.md", "LICENSE"]:
         (tmp_path / name).write_text((ROOT / name).read_text("utf8"), "utf8")
