@@ -102,14 +102,7 @@ ARM = {
 }
 ARM_TESTS = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_experiments.py", "-k"]
 ARM_TESTS += ["every_arm_belongs or few-images"]
-TRAIN = """
-from pathlib import Path
-from vit_tutorial.experiments import ARMS, run_arm
-
-command = "python -m vit_tutorial.experiments recipe --size book"
-for seed in (0, 1):
-    print(run_arm("few-images", seed, ARMS["few-images"], Path("runs"), "cpu", command))
-"""
+TRAIN = ["-m", "vit_tutorial.experiments", "recipe", "--arms", "few-images"]
 READ = """
 from vit_tutorial.records import points, read_runs
 
@@ -128,7 +121,8 @@ def test_an_arm_is_a_row_that_trains_and_whose_runs_are_kept(copy):
     edit(copy, ARM)
     checked = run(copy, *ARM_TESTS)
     assert checked.returncode == 0, checked.stdout
-    trained = run(copy, "-c", TRAIN)
+    assert f"\n   python {' '.join(TRAIN)}\n" in TEXT
+    trained = run(copy, *TRAIN, "--seeds", "2", "--jobs", "1")
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.count("test accuracy") == 2
     kept = run(copy, ".ci/keep.py", "runs/few-images-0", "runs/few-images-1")

@@ -347,10 +347,23 @@ def test_all_arms_come_with_one_seed_before_the_next(in_this_process, tmp_path, 
     assert runs == [(arm, seed) for seed in (0, 1) for arm in ("fine", "other", "bad")]
 
 
+def test_some_arms_alone_are_trained_and_the_log_names_them(in_this_process, tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(experiments, "run_arm", lambda *run: runs.append(run) or "done")
+    experiments.main(["positions", "--arms", "bad", "--seeds", "2", "--out", str(tmp_path)])
+    assert [run[:2] for run in runs] == [("bad", 0), ("bad", 1)]
+    (command,) = {run[5] for run in runs}
+    assert command.endswith("experiments positions --size book --arms bad")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nonesuch"], "nonesuch"),
+        (
+            ["class_token", "--arms", "mean", "erase"],
+            "--arms: no erase in class_token; there are baseline, mean",
+        ),
         ([], "name"),
         (["positions", "--seeds", "0"], "--seeds and --jobs must be at least 1"),
         (["positions", "--jobs", "0"], "--seeds and --jobs must be at least 1"),

@@ -242,6 +242,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(COMMAND, description=main.__doc__)
     add, default = parser.add_argument, "default: %(default)s"
     add("name", choices=EXPERIMENTS, nargs="+")
+    add(
+        "--arms",
+        nargs="+",
+        metavar="ARM",
+        help="some arms of the experiment; default: all of them",
+    )
     add("--seeds", type=int, default=SEEDS, metavar="N", help=default)
     add("--out", type=Path, default=Path("runs"), metavar="DIR", help=default)
     add(
@@ -263,7 +269,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         given.jobs = os.cpu_count() if given.device == "cpu" else 1
     if min(given.seeds, given.jobs) < 1:
         parser.error("--seeds and --jobs must be at least 1")
+    arms = arms_of(given.name)
+    if given.arms is None:
+        given.arms = arms
+    if unknown := [arm for arm in given.arms if arm not in arms]:
+        parser.error(
+            f"--arms: no {', '.join(unknown)} in {', '.join(given.name)}; "
+            f"there are {', '.join(arms)}"
+        )
     return given
+
+
+def arms_of(names: Sequence[str]) -> list[str]:
+    """List the arms of some experiments, each once."""
+    return list(dict.fromkeys(a for name in names for a in EXPERIMENTS[name]))
 
 
 def planned(given: argparse.Namespace) -> dict[str, tuple[Recipe, int]]:
@@ -275,8 +294,7 @@ def planned(given: argparse.Namespace) -> dict[str, tuple[Recipe, int]]:
     return {
         f"{arm}-{seed}": (sized(ARMS[arm], given.size), seed)
         for seed in range(given.seeds)
-        for name in given.name
-        for arm in EXPERIMENTS[name]
+        for arm in given.arms
     }
 
 
@@ -284,6 +302,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train every arm of an experiment with several seeds."""
     given = parse(arguments)
     command = f"{COMMAND} {' '.join(given.name)} --size {given.size}"
+    if given.arms != arms_of(given.name):
+        command += f" --arms {' '.join(given.arms)}"
     if given.seeds > SEEDS:
         command += f" --seeds {given.seeds}"
     runs = {}
