@@ -192,6 +192,20 @@ def said(card):
     return card.locator(".vt-outcome").inner_text()
 
 
+def presses(page, name="e.ariaLabel ?? e.id"):
+    """Make `press("Tab", "Space")`, which presses keys and returns the name of what has the focus.
+
+    name: what that element, e, is called, in JavaScript.
+    """
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        return soon(page.evaluate, f"((e) => {name})(document.activeElement)")
+
+    return press
+
+
 def open_numbers(card):
     """Unfold the table, if it is not, and wait until it is drawn; pointer and focus stay."""
     if card.locator("details").get_attribute("open") is None:

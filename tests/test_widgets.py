@@ -24,6 +24,7 @@ from figure_page import (
     follow,
     link_from,
     open_numbers,
+    presses,
     reading,
     said,
     soon,
@@ -484,11 +485,7 @@ def test_by_keyboard_alone(book, vit, image, row):
     page = book.open(AttentionRow(vit, image, key=25))
     card = page.locator(".vt-card")
     card.wait_for()
-
-    def press(*keys):
-        for key in keys:
-            page.keyboard.press(key)
-        return soon(page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.id")
+    press = presses(page)
 
     assert press("Tab") == "class token asks"
     assert press("Tab") == "patch 25, row 4, column 4"  # one stop, where the choice is

@@ -8,6 +8,7 @@ import torch
 from conftest import randomise
 from figure_page import (
     open_numbers,
+    presses,
     reading,
     said,
     soon,
@@ -228,11 +229,7 @@ def test_by_keyboard_alone(book, figure, expected):
     page = book.open(figure())
     card = page.locator(".vt-card")
     card.wait_for()
-
-    def press(*keys):
-        for key in keys:
-            page.keyboard.press(key)
-        return soon(page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.id")
+    press = presses(page)
 
     press("Tab", "Tab", "Tab", "Enter")  # past both answers to "show me"; then at the picture
     press("ArrowDown")

@@ -7,6 +7,7 @@ import torch
 from figure_page import (
     cards,
     open_numbers,
+    presses,
     reading,
     said,
     soon,
@@ -253,13 +254,7 @@ def test_by_keyboard_alone(book, photo):
     page = book.open(PatchCutter(photo, patch=17))
     card = page.locator(".vt-card")
     card.wait_for()
-
-    def press(*keys):
-        for key in keys:
-            page.keyboard.press(key)
-        return soon(
-            page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.innerText"
-        )
+    press = presses(page, "e.ariaLabel ?? e.innerText")
 
     assert press("Tab") == "patch 18, row 3, column 4"
     assert press("ArrowDown", "Home") == "patch 22, row 4, column 1"

@@ -8,6 +8,7 @@ from conftest import randomise
 from figure_page import (
     open_in_notebook,
     open_numbers,
+    presses,
     reading,
     said,
     soon,
@@ -273,14 +274,7 @@ def test_by_keyboard_alone(book, vit, images, chapter):
     page = book.open(Deletion(vit, images))
     card = page.locator(".vt-card")
     card.wait_for()
-
-    def press(*keys):
-        for key in keys:
-            page.keyboard.press(key)
-        return soon(
-            page.evaluate,
-            "document.activeElement.ariaLabel ?? document.activeElement.labels?.[0]?.textContent",
-        )
+    press = presses(page, "e.ariaLabel ?? e.labels?.[0]?.textContent")
 
     assert press("Tab", "Tab", "Enter") == "picture"  # the second guess; the figure opens
     expect(card.get_by_text("Your guess: rollout.")).to_be_visible()

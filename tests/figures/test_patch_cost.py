@@ -6,6 +6,7 @@ import pytest
 import torch
 from figure_page import (
     open_numbers,
+    presses,
     reading,
     said,
     soon,
@@ -192,11 +193,7 @@ def test_by_keyboard_alone(book, photo):
     card = page.locator(".vt-card")
     card.wait_for()
     expect(card.locator(".vt-costs")).not_to_be_visible()  # the guess comes first
-
-    def press(*keys):
-        for key in keys:
-            page.keyboard.press(key)
-        return soon(page.evaluate, "document.activeElement.labels?.[0]?.textContent")
+    press = presses(page, "e.labels?.[0]?.textContent")
 
     press("Tab", "Tab", "Tab")
     assert press("Tab", "Enter") == "picture"  # "16 times"

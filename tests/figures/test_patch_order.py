@@ -7,6 +7,7 @@ import torch
 from conftest import randomise
 from figure_page import (
     open_numbers,
+    presses,
     reading,
     said,
     soon,
@@ -223,15 +224,7 @@ def test_by_keyboard_alone(book, figure, models, images):
     page = book.open(figure())
     card = page.locator(".vt-card")
     card.wait_for()
-
-    def press(*keys):
-        for key in keys:
-            page.keyboard.press(key)
-        return soon(
-            page.evaluate,
-            "document.activeElement.ariaLabel ?? (document.activeElement.id || "
-            "document.activeElement.innerText)",
-        )
+    press = presses(page, "e.ariaLabel ?? (e.id || e.innerText)")
 
     assert press("Tab") == "that of a model with positions"
     assert press("Space") == "shuffle again"

@@ -8,6 +8,7 @@ import pytest
 from figure_page import (
     open_in_notebook,
     open_numbers,
+    presses,
     reading,
     said,
     soon,
@@ -277,13 +278,7 @@ def test_a_surprise_is_the_epoch_in_which_a_class_fell_most(book):
 def test_by_keyboard_alone(book):
     page = book.open(playback())
     page.locator(".vt-card").wait_for()
-
-    def press(*keys):
-        for key in keys:
-            page.keyboard.press(key)
-        return soon(
-            page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.innerText"
-        )
+    press = presses(page, "e.ariaLabel ?? e.innerText")
 
     assert press("Tab") == "most of its accuracy"
     assert press("Tab", "Tab", "Tab", "Enter") == "play"  # shown without a guess

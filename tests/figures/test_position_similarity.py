@@ -9,6 +9,7 @@ from conftest import randomise
 from figure_page import (
     open_in_notebook,
     open_numbers,
+    presses,
     reading,
     said,
     soon,
@@ -193,13 +194,7 @@ def test_by_mouse(book, vit):
 def test_by_keyboard_alone(book, vit):
     page = book.open(PositionSimilarity(vit))
     page.locator(".vt-card").wait_for()
-
-    def press(*keys):
-        for key in keys:
-            page.keyboard.press(key)
-        return soon(
-            page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.innerText"
-        )
+    press = presses(page, "e.ariaLabel ?? e.innerText")
 
     assert press("Tab") == "a neighbour"
     assert press("Enter") == "surprise me"  # the guess is made; on with the controls

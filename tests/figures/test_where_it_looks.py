@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import randomise
 from figure_page import (
+    presses,
     reading,
     said,
     soon,
@@ -345,11 +346,7 @@ def test_by_keyboard_alone(book, vit, images):
     page = book.open(WhereItLooks(vit, images, query=25))
     card = page.locator(".vt-card")
     card.wait_for()
-
-    def press(*keys):
-        for key in keys:
-            page.keyboard.press(key)
-        return soon(page.evaluate, "document.activeElement.ariaLabel ?? document.activeElement.id")
+    press = presses(page)
 
     assert press("Tab") == "class token looks"
     assert press("Tab") == "patch 25, row 4, column 4"
