@@ -1,6 +1,8 @@
 """Who answers for the picture? The page reads both models after every layer, as PyTorch does."""
 
 import re
+from base64 import b64decode
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from figure_page import (
     said,
     soon,
 )
+from PIL import Image
 
 from vit_tutorial import ViT, layer_predictions, load_pretrained, record_attention
 from vit_tutorial.data import load_dataset, normalize
@@ -97,6 +100,18 @@ def test_models_and_pictures_that_do_not_fit_are_refused(models, images):
         ClassToken(cls, mean, torch.zeros(4, 1, 32, 32, dtype=torch.uint8), names)
     with pytest.raises(ValueError, match="not a Linear"):
         ClassToken(torch.nn.Linear(1, 1), mean, images, names)
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_the_still_s_map_is_lighter_where_the_token_takes_more(figure, expected, layer):
+    _, taken = expected
+    drawing, _ = figure(picture=1, layer=layer).still()
+    *_, data = re.findall(r'data:image/bmp;base64,([^"]+)', drawing)
+    pixels = np.array(Image.open(BytesIO(b64decode(data))), int)  # (7, 7, 3)
+    lightness = pixels.sum(axis=-1).flatten()
+    order = taken[layer - 1, 1, 1:].argsort()
+    assert (np.diff(lightness[order]) >= 0).all()
+    assert lightness.max() > lightness.min()
 
 
 def test_the_words_are_pytorch_s(figure, expected):
