@@ -25,8 +25,8 @@ import torch
 from training import leave_the_test_set
 
 from vit_tutorial import train
+from vit_tutorial.arms import EXPERIMENTS
 from vit_tutorial.data import load_dataset
-from vit_tutorial.experiments import EXPERIMENTS
 from vit_tutorial.records import is_finished, make_folder
 
 HERE = Path(__file__).parent

@@ -15,7 +15,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from vit_tutorial import ViT, load_model
-from vit_tutorial.experiments import ARMS, EXPERIMENTS
+from vit_tutorial.arms import ARMS, EXPERIMENTS
 from vit_tutorial.machine import compiled
 from vit_tutorial.patch_dropout import SomePatches, draw_patches
 from vit_tutorial.recipes import RECIPES

@@ -12,7 +12,7 @@ from torch import nn
 from vit_tutorial import load_pretrained, save_model
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import load_dataset, normalize
-from vit_tutorial.experiments import SMALL_CNN
+from vit_tutorial.recipes import SMALL_CNN
 from vit_tutorial.widgets.bundle import join
 from vit_tutorial.widgets.packing import dequantised, page_cnn, page_model, unpack
 from vit_tutorial.widgets.quantise import model_script, quantise, read_checkpoint

@@ -30,11 +30,11 @@ MODULES = {
     "saving": "load_model save_model",
     "weights": "from_huggingface from_npz from_timm from_torchvision",
     "pretrained": "BUNDLED CHECKPOINTS PUBLISHERS adapt imagenet_class_names load_pretrained",
-    "recipes": "RECIPES Recipe",
+    "recipes": "RECIPES Recipe SMALL_CNN SMALL_VIT",
     "records": "RUNS read_log read_runs",
     "verdicts": "MARGIN compare compare_over_images",
     "train": "evaluate train",
-    "experiments": "EXPERIMENTS SMALL_CNN SMALL_VIT",
+    "arms": "ARMS COUNTS EXPERIMENTS",
     "plots": "show_picture show_source use_style",
     "widgets": """AttentionRow ClassToken Deletion EncoderWalk PatchCost PatchCutter PatchOrder
         Playback Playground PositionSimilarity Shift WhereItLooks dequantised page_cnn page_vit""",

@@ -1,9 +1,9 @@
-"""The experiments behind the book's comparisons: named, seeded, resumable.
+"""Run the book's experiments: each arm with several seeds, resumable.
 
 `python -m vit_tutorial.experiments positions` trains every arm of the
-experiment with three seeds. An arm is a recipe that differs from another in one
-thing. Each run is a folder DIR/ARM-SEED, as `vit_tutorial.train` writes it;
-what is finished is not run again, what was interrupted goes on.
+experiment (`arms.py` has them) with three seeds. Each run is a folder
+DIR/ARM-SEED, as `vit_tutorial.train` writes it; what is finished is not run
+again, what was interrupted goes on.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from threading import RLock, Thread
 import torch
 from tqdm import tqdm
 
+from vit_tutorial.arms import ARMS, EXPERIMENTS, MEASURED, PROGRESS, SEEDS
 from vit_tutorial.machine import sigterm_like_ctrl_c, stop
 from vit_tutorial.measurements import measure_robustness, record_progress
-from vit_tutorial.positions import POSITIONS
-from vit_tutorial.recipes import SMALL_CNN, SMALL_VIT, Recipe, as_logged
+from vit_tutorial.recipes import Recipe, as_logged
 from vit_tutorial.records import (
     check_same_run,
     is_finished,
@@ -36,76 +36,6 @@ from vit_tutorial.records import (
 from vit_tutorial.train import train
 
 COMMAND = "python -m vit_tutorial.experiments"
-
-BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=20)
-# Nothing here may teach a model to bear shifts, for that is what the ViT and
-# the CNN are compared in.
-PLAIN = replace(
-    BASELINE, subset=None, validation=5_000, shift=0, drop_patches=0.0
-)
-PLAIN_CNN = replace(PLAIN, architecture="CNN", model=SMALL_CNN)
-COUNTS = {  # images trained on, and how often: the fewer, the more often each
-    500: {"epochs": 8, "repeats": 20},
-    2_000: {"epochs": 10, "repeats": 5},
-    10_000: {"epochs": 12},
-    55_000: {"epochs": 3},
-}
-
-
-def changed(**changes) -> Recipe:
-    """Return the baseline with these fields changed."""
-    return replace(BASELINE, **changes)
-
-
-def remodelled(**changes) -> Recipe:
-    """Return the baseline with these arguments of its model changed."""
-    return replace(BASELINE, model=SMALL_VIT | changes)
-
-
-# Each experiment's arms. A new arm is a row here; an arm of several experiments
-# is trained once.
-EXPERIMENTS = {
-    "class_token": {
-        "baseline": BASELINE,
-        "mean": remodelled(pool="mean"),
-    },
-    "positions": {
-        "baseline": BASELINE,  # whose positions are "learned"
-        **{
-            position: remodelled(position=position)
-            for position in POSITIONS
-            if position != "learned"
-        },
-    },
-    "recipe": {
-        "baseline": BASELINE,
-        "no-augmentation": changed(flip=False, shift=0),
-        "erase": changed(erase=8),
-        "all-patches": changed(drop_patches=0.0),
-        "adamw": changed(matrix_lr=None),
-        "no-warm-up": changed(warm_up=0.0),
-        "no-smoothing": changed(label_smoothing=0.0),
-        "no-decay": changed(weight_decay=0.0),
-        "no-clipping": changed(clip=None),
-    },
-    "data_size": {
-        f"{name}-{count}": replace(recipe, train_on=count, **often)
-        for count, often in COUNTS.items()
-        for name, recipe in (("vit", PLAIN), ("cnn", PLAIN_CNN))
-    },
-    # Compared with nothing: readers play with these models in the book's pages.
-    "figures": {
-        "figure-cls": BASELINE,
-        "figure-mean": remodelled(pool="mean"),
-        "figure-none": remodelled(position="none"),
-    },
-}
-EXPERIMENTS["robustness"] = EXPERIMENTS["data_size"]
-ARMS = {
-    arm: recipe for arms in EXPERIMENTS.values() for arm, recipe in arms.items()
-}
-SEEDS = 3  # of each arm, unless more are asked for
-PROGRESS = ("figure-cls",)  # what its positions are after every epoch is kept
 
 
 def run_arm(
@@ -143,7 +73,7 @@ def train_arm(
         check_same_run(read_log(folder)[0], now, folder)
         return f"{folder}: finished before"
     after_epoch = None
-    if arm in PROGRESS:
+    if arm in PROGRESS and seed < SEEDS:
         after_epoch = partial(record_progress, folder / "progress.jsonl")
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         _, records = train(
@@ -306,10 +236,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command += f" --arms {' '.join(given.arms)}"
     if given.seeds > SEEDS:
         command += f" --seeds {given.seeds}"
+    measured = MEASURED.intersection(given.name)
     runs = {}
     for name, (recipe, seed) in planned(given).items():
         arm = name.removesuffix(f"-{seed}")
-        robust = "robustness" in given.name and arm in EXPERIMENTS["robustness"]
+        robust = any(arm in EXPERIMENTS[name] for name in measured)
         run = (arm, seed, recipe, given.out, given.device, command, robust)
         runs[name] = run
     finished, failed = [], []

@@ -47,6 +47,14 @@ SMALL_CNN = {  # 60,309 parameters
     "channels": 1,
     "widths": (16, 32, 55),
 }
+TINY_VIT = GREY_PICTURES | {  # 19,658 parameters, for experiments of many seeds
+    "dim": 32,
+    "depth": 2,
+    "heads": 2,
+    "dim_head": 16,
+    "mlp_dim": 64,
+}
+TINY_CNN = SMALL_CNN | {"widths": (8, 16, 34)}
 
 LEAST = {"epochs": 1, "repeats": 1, "batch_size": 1, "shift": 0, "erase": 0}
 ABOVE_ZERO = ("lr", "matrix_lr", "clip")
@@ -66,7 +74,7 @@ class Recipe:
     architecture: str = "ViT"  # or "CNN"
     dataset: str = "fashion_mnist"
     subset: int | None = None  # images read of the training set; None: all
-    validation: int = 5_000  # of these, the last of each class, to choose on
+    validation: int = 5_000  # of these, the last of each class, held out
     train_on: int | None = None  # of the rest, the first of each; None: all
     epochs: int = 45
     repeats: int = 1  # passes over the images in an epoch: more for few images
@@ -81,6 +89,7 @@ class Recipe:
     shift: int = 1  # pixels, each way
     erase: int = 0  # side of the blackened square, in pixels
     drop_patches: float = 0.5  # share hidden at first; it falls to none
+    choose_epoch: bool = True  # test the best on held-out images; or the last
 
     def __post_init__(self):
         if self.architecture not in ARCHITECTURES:
@@ -115,6 +124,10 @@ class Recipe:
                 raise ValueError(
                     f"{name} must be 0 or more, below 1; got {value}"
                 )
+        if not isinstance(self.choose_epoch, bool):
+            raise ValueError(
+                f"choose_epoch must be True or False, got {self.choose_epoch!r}"
+            )
         if self.drop_patches and self.architecture != "ViT":
             raise ValueError(
                 f"drop_patches must be 0 for a {self.architecture}: it has no "
@@ -151,7 +164,7 @@ def as_logged(recipe: Recipe) -> dict:
 
 
 def load_pictures(recipe: Recipe) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Load what to train on and what to choose on.
+    """Load what to train on and what is held out.
 
     The last of each class are held out, so they are the same however many are
     trained on.

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from vit_tutorial.recipes import Recipe, as_logged
+
 # The logs that the chapters plot. The folder another-cpu in it holds some of
 # the runs again, from a second kind of CPU.
 RUNS = Path(__file__).parent / "runs"
@@ -208,10 +210,14 @@ def check_same_run(before: dict, now: dict, out: Path) -> None:
 def differences(before: dict, now: dict) -> str:
     """Say in which fields of the recipe, and in the seed, two runs differ.
 
-    before, now: dicts with "recipe" and "seed", as a log's first record. An
+    before, now: dicts with "recipe" and "seed", as a log's first record. A
+    field that a log is too old to have is taken as its default. Returns an
     empty text where they are the same.
     """
-    before, now = ({**r["recipe"], "seed": r["seed"]} for r in (before, now))
+    defaults = as_logged(Recipe())
+    before, now = (
+        {**defaults, **r["recipe"], "seed": r["seed"]} for r in (before, now)
+    )
     return "; ".join(
         f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
         for name in sorted(before.keys() | now.keys())

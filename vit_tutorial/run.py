@@ -46,7 +46,7 @@ class Run:
     net: nn.Module  # the model as a step calls it: some patches, compiled
     optimizers: list[Optimizer]
     records: list[dict] = field(default_factory=list)  # the log
-    best: dict | None = None  # the epoch that was best on held-out images
+    best: dict | None = None  # the epoch to test, chosen as the recipe says
 
     @property
     def data(self) -> Dataset:
@@ -153,7 +153,7 @@ def record_epoch(
     validated: tuple[float, float, list[float]],
     seconds: float,
 ) -> None:
-    """Add an epoch to the log, and remember its model if it is the best so far.
+    """Add an epoch to the log; remember its model if it may be the one to test.
 
     trained: mean loss, accuracy, images a second. validated: as `evaluate`
     returns it. Raises FloatingPointError for a loss that is no number.
@@ -182,8 +182,8 @@ def record_epoch(
             "seconds": round(seconds, 2),
         }
     )
-    best = run.best and run.best["validation_accuracy"]
-    if best is None or validation_accuracy > best:
+    best = run.best["validation_accuracy"] if run.best else -1
+    if validation_accuracy > best or not recipe.choose_epoch:
         weights = run.model.state_dict().items()
         run.best = {
             "epoch": epoch,
@@ -219,7 +219,9 @@ def record_test(run: Run, loss: float, accuracy: float) -> None:
         {
             "event": "test",
             "epoch": run.best["epoch"],
-            "chosen_by": "validation_accuracy",
+            "chosen_by": (
+                "validation_accuracy" if run.recipe.choose_epoch else "last"
+            ),
             "test_loss": round(loss, 5),
             "test_accuracy": round(accuracy, 5),
         }
@@ -234,7 +236,5 @@ def keep_model(run: Run) -> None:
     write_log(run.out / "log.jsonl", run.records)
     (run.out / PREVIOUS).unlink(missing_ok=True)
     test = run.records[-1]
-    print(
-        f"best on held-out images: epoch {test['epoch']}; "
-        f"test: {test['test_accuracy']:.2%}"
-    )
+    chosen = "best on held-out images" if run.recipe.choose_epoch else "last"
+    print(f"{chosen}: epoch {test['epoch']}; test: {test['test_accuracy']:.2%}")

@@ -248,10 +248,12 @@ def check_numbers(state: dict[str, Tensor], like: dict[str, Tensor]) -> None:
     """Raise ValueError for weights that no model could compute with.
 
     Args:
-        like: the weights of a model that was just built.
+        like: the weights of a model that was just built, whose order decides
+            what is named first: a file's own order is arbitrary.
     """
     first = None
-    for name, tensor in state.items():
+    for name in like:
+        tensor = state[name]
         if tensor.is_meta:
             raise ValueError(
                 f"{name} is on the meta device, so it holds no numbers"

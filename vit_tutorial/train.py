@@ -128,7 +128,7 @@ def train_epoch(
         disable=True if run.rank else None,  # None: unless in a terminal
     )
     for number, batch in enumerate(order.split(b)):
-        done = (epoch + number / steps) / recipe.epochs
+        done = (epoch + (number + 0.5) / steps) / recipe.epochs  # mid-step
         totals += step(run, images[batch], labels[batch], done, random)
         bar.update(b)
         # Reading a number makes a GPU wait, so it is done now and then.
@@ -179,7 +179,7 @@ def train(
     command: str | None = None,
     after_epoch: Callable[[int, nn.Module], None] | None = None,
 ) -> tuple[nn.Module, list[dict]]:
-    """Train a model, choose its best epoch on held-out images, test it once.
+    """Train a model and test it once, after its best epoch or its last one.
 
     Args:
         recipe: everything that determines the run except the seed.
@@ -198,8 +198,8 @@ def train(
             the untrained model. Of several processes, the first calls it.
 
     Returns:
-        the model of the best epoch, in eval mode on the CPU, and the log's
-        records.
+        the model of the epoch that was tested, in eval mode on the CPU, and the
+        log's records.
 
     Raises:
         FileExistsError: `out` holds a run that is not to be resumed, or has
@@ -258,10 +258,7 @@ def begin(
 
 
 def finish(run: Run) -> tuple[nn.Module, list[dict]]:
-    """Choose the epoch that was best on the held-out images, and test it.
-
-    The test set is read here, once.
-    """
+    """Test the epoch that the recipe chooses; the test set is read only here."""
     run.model.load_state_dict(run.best["model"])
     test = (t.to(run.device) for t in load_dataset(run.recipe.dataset, "test"))
     loss, accuracy, _ = evaluate(run.model, *test, run.data.mean, run.data.std)

@@ -1,0 +1,138 @@
+"""The arms of the book's experiments: recipes that differ in one thing.
+
+Most questions are asked of a tiny model, which a CPU trains in about a minute,
+so that an arm can have many seeds. The same questions asked of a larger one
+show whether an answer is one of size. `experiments.py` runs them.
+"""
+
+from dataclasses import replace
+
+from vit_tutorial.positions import POSITIONS
+from vit_tutorial.recipes import (
+    SMALL_CNN,
+    SMALL_VIT,
+    TINY_CNN,
+    TINY_VIT,
+    Recipe,
+)
+
+SEEDS = 3  # of each arm, unless more are asked for
+
+# Tiny models, on all images. The last epoch is tested: to choose one would add
+# chance to what is compared.
+TINY = Recipe(model=TINY_VIT, epochs=7, choose_epoch=False)
+# Nothing here may teach a model to bear shifts, for that is what the ViT and
+# the CNN are compared in.
+TINY_PLAIN = replace(TINY, shift=0, drop_patches=0.0)
+TINY_PLAIN_CNN = replace(TINY_PLAIN, architecture="CNN", model=TINY_CNN)
+RATES = (0.00125, 0.0025, 0.005, 0.01, 0.02)  # AdamW's, on all parameters
+MUON_RATES = (0.005, 0.01, 0.02, 0.04)  # on the blocks' matrices
+EQUAL_TIME = {  # images trained on, and how often: 330,000 are shown
+    500: {"epochs": 11, "repeats": 60},
+    2_000: {"epochs": 11, "repeats": 15},
+    10_000: {"epochs": 11, "repeats": 3},
+    55_000: {"epochs": 6},
+}
+
+# Larger models, on fewer images.
+BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=20)
+PLAIN = replace(
+    BASELINE, subset=None, validation=5_000, shift=0, drop_patches=0.0
+)
+PLAIN_CNN = replace(PLAIN, architecture="CNN", model=SMALL_CNN)
+COUNTS = {  # images trained on, and how often: the fewer, the more often each
+    500: {"epochs": 8, "repeats": 20},
+    2_000: {"epochs": 10, "repeats": 5},
+    10_000: {"epochs": 12},
+    55_000: {"epochs": 3},
+}
+
+
+def changed(recipe: Recipe, **changes) -> Recipe:
+    """Return a recipe with these fields, or arguments of its model, changed."""
+    model = {k: changes.pop(k) for k in ("pool", "position") if k in changes}
+    return replace(recipe, model=recipe.model | model, **changes)
+
+
+def parts_of(recipe: Recipe, adamw: float) -> dict[str, Recipe]:
+    """Take the parts of a recipe away, one an arm. adamw: its rate, alone."""
+    return {
+        "no-augmentation": changed(recipe, flip=False, shift=0),
+        "erase": changed(recipe, erase=8),
+        "all-patches": changed(recipe, drop_patches=0.0),
+        "adamw": changed(recipe, matrix_lr=None, lr=adamw),
+        "no-warm-up": changed(recipe, warm_up=0.0),
+        "no-smoothing": changed(recipe, label_smoothing=0.0),
+        "no-decay": changed(recipe, weight_decay=0.0),
+        "no-clipping": changed(recipe, clip=None),
+    }
+
+
+def other_positions(recipe: Recipe) -> dict[str, Recipe]:
+    """Give a recipe every other kind of positions, one an arm."""
+    return {
+        position: changed(recipe, position=position)
+        for position in POSITIONS
+        if position != "learned"
+    }
+
+
+def tiny(arms: dict[str, Recipe]) -> dict[str, Recipe]:
+    """Mark the arms of tiny models by their names."""
+    return {f"tiny-{arm}": recipe for arm, recipe in arms.items()}
+
+
+def at_each_rate(name: str, recipe: Recipe) -> dict[str, Recipe]:
+    """Train with AdamW alone, at each rate."""
+    return {
+        f"{name}-adamw-{rate}": changed(recipe, matrix_lr=None, lr=rate)
+        for rate in RATES
+    }
+
+
+def at_each_muon_rate(name: str, recipe: Recipe) -> dict[str, Recipe]:
+    """Train the blocks' matrices with Muon, at each rate."""
+    return {
+        f"{name}-muon-{rate}": changed(recipe, matrix_lr=rate)
+        for rate in MUON_RATES
+    }
+
+
+# Each experiment's arms. A new arm is a row here; an arm of several experiments
+# is trained once.
+EXPERIMENTS = {
+    "tiny_rates": tiny(
+        at_each_rate("vit", TINY) | at_each_muon_rate("vit", TINY)
+    ),
+    "class_token": {
+        "baseline": BASELINE,
+        "mean": changed(BASELINE, pool="mean"),
+    },
+    "positions": {  # the baseline's are "learned"
+        "baseline": BASELINE,
+        **other_positions(BASELINE),
+    },
+    "recipe": {
+        "baseline": BASELINE,
+        **parts_of(BASELINE, adamw=BASELINE.lr),
+    },
+    "data_size": {
+        f"{name}-{count}": replace(recipe, train_on=count, **often)
+        for count, often in COUNTS.items()
+        for name, recipe in (("vit", PLAIN), ("cnn", PLAIN_CNN))
+    },
+    # Compared with nothing: readers play with these models in the book's pages.
+    "figures": {
+        "figure-cls": BASELINE,
+        "figure-mean": changed(BASELINE, pool="mean"),
+        "figure-none": changed(BASELINE, position="none"),
+    },
+}
+EXPERIMENTS["robustness"] = EXPERIMENTS["data_size"]
+ARMS = {
+    arm: recipe for arms in EXPERIMENTS.values() for arm, recipe in arms.items()
+}
+# Tested also on shifted and shuffled images.
+MEASURED = {"robustness"}
+# What their positions are after every epoch is kept, of the first seeds.
+PROGRESS = ("figure-cls",)
