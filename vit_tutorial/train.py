@@ -258,7 +258,7 @@ def begin(
 
 
 def finish(run: Run) -> tuple[nn.Module, list[dict]]:
-    """Test the epoch that the recipe chooses; the test set is read only here."""
+    """Test the chosen epoch: the one reading of the test set."""
     run.model.load_state_dict(run.best["model"])
     test = (t.to(run.device) for t in load_dataset(run.recipe.dataset, "test"))
     loss, accuracy, _ = evaluate(run.model, *test, run.data.mean, run.data.std)
