@@ -23,7 +23,7 @@ from test_weights import (
 )
 from torch import nn
 
-from vit_tutorial import ViT, from_npz, load_model, save_model
+from vit_tutorial import ViT, from_npz, load_model, save_model, saving
 from vit_tutorial.cnn import CNN
 from vit_tutorial.positions import POSITIONS
 
@@ -541,6 +541,14 @@ def test_weights_that_no_model_computes_with_are_not_loaded(change, message, pat
     rewritten(path, state=vit.state_dict() | change)
     with pytest.raises(ValueError, match=rf"(?s)model\.safetensors does not hold.*{message}"):
         load_model(path)
+
+
+def test_a_file_s_own_order_does_not_decide_what_an_error_names():
+    like = randomise(ViT(**SQUARE)).state_dict()
+    state = like | {"mlp_head.1.bias": torch.zeros(5, dtype=torch.float16)}
+    for order in (state, dict(reversed(state.items()))):
+        with pytest.raises(ValueError, match=r"^mlp_head\.1\.bias is float16"):
+            saving.check_numbers(order, like)
 
 
 def test_float8_weights_are_not_loaded(path):

@@ -142,7 +142,7 @@ def test_the_learning_rate_rises_straight_and_falls_as_half_a_cosine(warm_up):
 
 
 def test_every_step_of_a_run_has_its_learning_rate(tmp_path, monkeypatch):
-    """Ten steps in an epoch, and as much warm-up as the recipe says, of each optimiser's rate."""
+    """Ten steps in an epoch, each with the rate of its middle: the first has one, and the last."""
     seen = []
     real = torch.optim.AdamW.step, torch.optim.Muon.step
 
@@ -156,8 +156,8 @@ def test_every_step_of_a_run_has_its_learning_rate(tmp_path, monkeypatch):
     run(replace(TINY, epochs=2, lr=0.004, matrix_lr=0.03), tmp_path)
     for name, groups, highest in (("AdamW", 2, 0.004), ("Muon", 1, 0.03)):
         rates = [rates for kind, rates in seen if kind == name]
-        shares = [k / 4 for k in range(4)]
-        shares += [math.cos(math.pi * k / 32) ** 2 for k in range(16)]  # (1 + cos 2x) / 2
+        shares = [(k + 0.5) / 4 for k in range(4)]
+        shares += [math.cos(math.pi * (k + 0.5) / 32) ** 2 for k in range(16)]  # (1 + cos 2x) / 2
         assert rates == [pytest.approx([share * highest] * groups) for share in shares]
 
 

@@ -20,7 +20,7 @@ SEEDS = 3  # of each arm, unless more are asked for
 
 # Tiny models, on all images. The last epoch is tested: to choose one would add
 # chance to what is compared.
-TINY = Recipe(model=TINY_VIT, epochs=7, choose_epoch=False)
+TINY = Recipe(model=TINY_VIT, epochs=5, choose_epoch=False)
 # Nothing here may teach a model to bear shifts, for that is what the ViT and
 # the CNN are compared in.
 TINY_PLAIN = replace(TINY, shift=0, drop_patches=0.0)
