@@ -1,12 +1,13 @@
 """Comparisons: intervals against SciPy's, joint coverage, and the verdicts."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy.stats import dunnett, ttest_ind, ttest_rel, tukey_hsd
 
-from vit_tutorial.verdicts import Comparison, compare, compare_over_images
+from vit_tutorial.verdicts import Comparison, compare, compare_over_images, seeds_to_decide
 
 
 def draw(random, counts, means=None, spread=0.5):
@@ -138,6 +139,31 @@ def test_what_cannot_be_compared_is_named(arms, against, message):
 def images(random, n=50):
     easy = random.normal(size=n)  # what an image does to every score alike
     return {name: easy + 0.1 * random.normal(size=n) for name in "abcd"}
+
+
+@pytest.mark.parametrize("difference", [0.05, 0.3, 0.6, 0.9, -0.7])
+def test_as_many_seeds_as_are_forecast_decide_and_one_fewer_does_not(difference):
+    def experiment(seeds):
+        """Three arms with these very differences and a spread of exactly 0.5."""
+        pattern = np.random.default_rng(4).normal(size=seeds)
+        pattern -= pattern.mean()
+        pattern *= 0.5 / pattern.std(ddof=1)
+        return {"base": pattern, "arm": pattern + difference, "other": pattern + 3}
+
+    arms = experiment(2)
+    found, _ = compare(arms, "base")
+    assert found.verdict == "inconclusive"
+    seeds = seeds_to_decide(arms, found)
+    assert compare(experiment(seeds), "base")[0].verdict != "inconclusive"
+    assert seeds == 2 or compare(experiment(seeds - 1), "base")[0].verdict == "inconclusive"
+
+
+def test_without_a_margin_no_number_of_seeds_settles_a_difference_of_nothing():
+    arms = {"base": [1.0, 2.0], "arm": [2.0, 3.0]}
+    (found,) = compare(arms, "base")
+    nothing = replace(found, difference=0.0, margin=None)
+    with pytest.raises(ValueError, match=r"a thousand seeds would not settle arm - base: \+0\.00"):
+        seeds_to_decide(arms, nothing)
 
 
 def test_over_images_one_pair_is_students_paired_interval():

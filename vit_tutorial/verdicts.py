@@ -6,8 +6,9 @@ all comparisons hold at once: when nothing differs, 95% of experiments have no
 interval that misses zero.
 """
 
+from bisect import bisect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 
@@ -110,9 +111,7 @@ def compare(
         )
 
     counts = tuple(len(each) for each in values.values())
-    arrays = values.values()
-    residuals = sum(((each - each.mean()) ** 2).sum() for each in arrays)
-    spread = (residuals / degrees_of_freedom(counts)) ** 0.5  # pooled over arms
+    spread = pooled_spread(values.values())
     index = {name: i for i, name in enumerate(values)}
     indices = tuple((index[one], index[other]) for one, other in pairs)
     critical = critical_value(counts, indices, confidence)
@@ -197,6 +196,42 @@ def compare_over_images(
             )
         )
     return comparisons
+
+
+def seeds_to_decide(
+    arms: Mapping[str, Sequence[float]], comparison: Comparison
+) -> int:
+    """Return how many seeds an arm would settle an inconclusive comparison.
+
+    That is a forecast: it takes the difference and the spread between seeds to
+    stay as they were found, and all arms of the experiment to get as many
+    seeds, each compared with `comparison.other`. Raises ValueError where a
+    thousand would not do.
+    """
+    spread = pooled_spread([np.asarray(each, float) for each in arms.values()])
+    base = [*arms].index(comparison.other)
+    pairs = tuple((i, base) for i in range(len(arms)) if i != base)
+
+    def decided(seeds: int) -> bool:
+        critical = critical_value((seeds,) * len(arms), pairs)
+        half = critical * spread * (2 / seeds) ** 0.5
+        low, high = comparison.difference - half, comparison.difference + half
+        verdict = replace(comparison, low=low, high=high).verdict
+        return verdict != "inconclusive"
+
+    # More seeds, narrower intervals: what is decided stays so.
+    seeds = 2 + bisect(range(2, 1_001), False, key=decided)
+    if seeds > 1_000:
+        raise ValueError(f"a thousand seeds would not settle {comparison}")
+    return seeds
+
+
+def pooled_spread(arms: Iterable[np.ndarray]) -> float:
+    """Return the standard deviation between seeds, the same in all arms."""
+    arms = [*arms]
+    residuals = sum(((each - each.mean()) ** 2).sum() for each in arms)
+    counts = [len(each) for each in arms]
+    return float((residuals / degrees_of_freedom(counts)) ** 0.5)
 
 
 def degrees_of_freedom(counts: Sequence[int]) -> int:
