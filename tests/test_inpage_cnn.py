@@ -1,4 +1,4 @@
-"""The CNN in plain JavaScript agrees with PyTorch that holds the same dequantised weights."""
+"""The CNN in the page agrees with PyTorch that holds the same dequantised weights."""
 
 import gzip
 import re

@@ -1,4 +1,4 @@
-"""The ViT in plain JavaScript agrees with PyTorch that holds the same dequantised weights."""
+"""The ViT in the page agrees with PyTorch that holds the same dequantised weights."""
 
 import gzip
 import re
@@ -32,9 +32,8 @@ from vit_tutorial.widgets.quantise import model_script, quantise, read_checkpoin
 RUN = """({ payload, pictures, changes, maps }) => {
     const vit = new $vit.ViT(payload);
     const text = (numbers) => {
-        let bytes = "";
-        for (const byte of new Uint8Array(numbers.buffer)) bytes += String.fromCharCode(byte);
-        return btoa(bytes);
+        const bytes = new Uint8Array(numbers.slice().buffer);
+        return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
     };
     return pictures.map((picture, i) => {
         const seen = vit.forward($dequantise.fromBase64(picture), changes);
@@ -242,25 +241,38 @@ def test_what_does_not_fit_is_refused(page, pixels, changes, message):
     assert message in said
 
 
-def test_the_error_function_is_right_to_2e7(page):
-    x = torch.linspace(-6, 6, 4001, dtype=torch.float64)
-    ours = page.evaluate("(x) => x.map($vit.erf)", x.tolist())
-    assert (torch.tensor(ours, dtype=torch.float64) - torch.special.erf(x)).abs().max() < 2e-7
-
-
-@pytest.mark.parametrize(
-    ("rows", "columns", "length"), [(1, 1, 1), (2, 4, 3), (5, 7, 6), (3, 2, 9)]
-)
-def test_products_are_products_at_every_edge(page, rows, columns, length):
-    a, b = torch.randn(rows, length), torch.randn(columns, length)
-    script = """([a, b, rows, columns, length]) => {
-        const out = new Float32Array(rows * columns).fill(NaN);
-        $vit.products(Float32Array.from(a), rows, Float32Array.from(b), columns, length, out);
-        return [...out];
+def test_what_a_pass_returned_stays_when_the_next_one_is_computed(page, fashion, pictures):
+    """And what a figure asks for besides is what the pass has."""
+    script = """({ payload, pictures }) => {
+        const vit = new $vit.ViT(payload);
+        const [first, second] = pictures.map($dequantise.fromBase64);
+        const kept = vit.forward(first);
+        const flat = ({ layers, predictions, tokens }) => [
+            ...predictions, tokens, ...layers.flatMap((layer) => Object.values(layer)),
+        ].map((each) => [...each]);
+        const before = JSON.stringify(flat(kept));
+        vit.forward(second, { keep: [3, 4] });
+        const again = vit.forward(first);
+        const streams = [again.tokens, ...again.layers.map(({ out }) => out)];
+        const name = "transformer.layers.2.0.norm";
+        return {
+            stays: JSON.stringify(flat(kept)) === before,
+            repeats: JSON.stringify(flat(again)) === before,
+            tokens: [...vit.embed(first, {}).tokens].join() === [...again.tokens].join(),
+            classified: streams.map((stream) => [...vit.classify(stream)]),
+            predictions: again.predictions.map((each) => [...each]),
+            stream: [...streams[2]],
+            normed: [...vit.norm(streams[2], name)],
+        };
     }"""
-    flat = [a.flatten().tolist(), b.flatten().tolist(), rows, columns, length]
-    ours = torch.tensor(page.evaluate(script, flat)).view(rows, columns)
-    torch.testing.assert_close(ours, a @ b.T)
+    texts = [as_text(image) for image in pictures[:2]]
+    seen = page.evaluate(script, {"payload": page_vit(fashion), "pictures": texts})
+    assert [seen[each] for each in ("stays", "repeats", "tokens")] == [True, True, True]
+    assert seen["classified"] == seen["predictions"]
+    norm = dequantised(fashion).transformer.layers[2][0].norm
+    with torch.no_grad():
+        expected = norm(torch.tensor(seen["stream"]).view(50, -1)).flatten()
+    torch.testing.assert_close(torch.tensor(seen["normed"]), expected, atol=1e-5, rtol=0)
 
 
 # The weights on their way

@@ -9,6 +9,7 @@ import re
 import threading
 import xml.etree.ElementTree as ET
 from copy import deepcopy
+from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import matplotlib as mpl
@@ -379,10 +380,27 @@ def test_what_cannot_be_joined_is_an_error(modules, files, message):
         join(["a"])
 
 
+class AsModules(http.server.SimpleHTTPRequestHandler):
+    """Serves the modules as they stand, and WebAssembly as the module it counts as."""
+
+    extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {
+        ".wasm": "text/javascript"
+    }
+
+    def copyfile(self, source, outputfile):
+        outputfile.write(bundle.source_of(Path(source.name)).encode())
+
+    def send_header(self, key, value):
+        if key != "Content-Length":  # a text is longer than its bytes
+            super().send_header(key, value)
+
+    def log_message(self, *args):
+        pass
+
+
 def test_the_modules_are_modules_as_they_stand(browser):
     """Nothing but the browser joins them here."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=bundle.FOLDER)
-    handler.log_message = lambda *_: None
+    handler = functools.partial(AsModules, directory=bundle.FOLDER)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = browser.new_page()
@@ -589,12 +607,16 @@ def test_a_browser_without_an_observer_shows_all_at_once(book, vit, image):
 
 
 NO_CANVAS = "HTMLCanvasElement.prototype.getContext = () => null"
+NO_SIMD = "WebAssembly.Module = function () { throw new WebAssembly.CompileError('v128') }"
+NO_MEMORY = "WebAssembly.Memory = function () { throw new RangeError('refused') }"
 
 
 @pytest.mark.parametrize(
     ("before", "damage", "message"),
     [
         (NO_CANVAS, ("", ""), "this browser does not draw on a canvas."),
+        (NO_SIMD, ("", ""), "needs WebAssembly with SIMD, which this browser does not run."),
+        (NO_MEMORY, ("", ""), "needs 1 MB of memory, which this browser refuses."),
         ("", ('"layer":0', '"layer":'), "This figure stays a picture here: "),
         ("", ("attention_row", "other"), "there is no figure called other."),
         ("", ('"pixels":"', '"pixels":"AAAA'), "this model reads pictures of 1 x 28 x 28 bytes"),

@@ -3,17 +3,21 @@ files.
 
 A page opened by double-click may load classic scripts alone, and a widget hands
 its front end over as one text. So the modules here import each other as modules
-do, and are joined before they leave. The standard library is all this file
-needs: it also runs where the book is built.
+do, and are joined before they leave. The kernels are WebAssembly, which travels
+as text too: `kernels.wasm` counts as a module that exports its bytes in base64.
+The standard library is all this file needs: it also runs where the book is
+built.
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent  # with engine/, page/ and figures/ in it
 IMPORT = re.compile(
-    r'^import \{([^}]*)\} from "(\.{1,2}/[\w./]*?(\w+)\.js)";\n', re.M
+    r'^import \{([^}]*)\} from "(\.{1,2}/[\w./]*?(\w+)\.(?:js|wasm))";\n',
+    re.M,
 )
 EXPORT = re.compile(
     r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.M
@@ -28,11 +32,20 @@ def modules() -> dict[str, Path]:
     Raises ValueError for two of one name, which could not be joined.
     """
     found: dict[str, Path] = {}
-    for path in sorted(FOLDER.rglob("*.js")):
+    for path in sorted([*FOLDER.rglob("*.js"), *FOLDER.rglob("*.wasm")]):
         if path.stem in found:
             raise ValueError(f"{path} and {found[path.stem]} have one name")
         found[path.stem] = path
     return found
+
+
+def source_of(path: Path) -> str:
+    """Read a module; WebAssembly becomes one that exports `kernels`, its
+    bytes in base64."""
+    if path.suffix == ".wasm":
+        text = b64encode(path.read_bytes()).decode()
+        return f'export const {path.stem} = "{text}";\n'
+    return path.read_text("utf8")
 
 
 def figure_names() -> list[str]:
@@ -40,7 +53,7 @@ def figure_names() -> list[str]:
     return sorted(
         name
         for name, path in modules().items()
-        if DEFAULT.search(path.read_text("utf8"))
+        if DEFAULT.search(source_of(path))
     )
 
 
@@ -134,7 +147,7 @@ def imports_of(path: Path) -> list[str]:
     Raises ValueError where its import does not lead to a module of ours.
     """
     names = []
-    for _, address, name in IMPORT.findall(path.read_text("utf8")):
+    for _, address, name in IMPORT.findall(source_of(path)):
         target = (path.parent / address).resolve()
         if not target.exists() or FOLDER.resolve() not in target.parents:
             raise ValueError(
@@ -147,7 +160,7 @@ def imports_of(path: Path) -> list[str]:
 
 def wrapped(name: str, path: Path) -> str:
     """Turn a module into a constant, `$name`, that holds its exports."""
-    source = path.read_text("utf8")
+    source = source_of(path)
     exported = EXPORT.findall(source)
     source = IMPORT.sub(
         lambda match: f"const {{{match[1]}}} = ${match[3]};\n", source

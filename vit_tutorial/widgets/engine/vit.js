@@ -1,13 +1,26 @@
-// The Vision Transformer of vit.py in plain JavaScript: the same names, in the same order.
+// The Vision Transformer of vit.py for a page: the same names, in the same
+// order. The kernels do the arithmetic (kernels.c), on numbers in a memory of
+// their own; here stands what follows what, and callers get copies.
 //
-// n tokens: the class token, where there is one, and then the patches; D = dim, h heads of width d.
-// Tensors are Float32Arrays, row by row; sums are in double precision. Equation numbers are those
-// of the paper's section 3.1 and appendix A.
+// n tokens: the class token, where there is one, and then the patches; D = dim,
+// h heads of width d. Matrices are float32, row by row; one in the kernels'
+// memory goes by its address. Equation numbers are those of the paper's section
+// 3.1 and appendix A.
 
 import { dequantise } from "./dequantise.js";
+import { columns, linear, place } from "./linear.js";
+import { Memory } from "./memory.js";
+import { handOver, layOut, sizes } from "./pass.js";
 
 export class ViT {
-  // payload: { config, tensors, data }, as page_vit() in packing.py makes it of a ViT.
+  #memory;
+  #norms = {}; // where each norm's weight and bias are
+  #parts; // where the weights of the embedding, each layer and the head are
+  #buffers; // the address behind them: a pass puts its own numbers there
+
+  // payload: { config, tensors, data }, as page_vit() in packing.py makes it of
+  // a ViT.
+  // Throws an Error where the browser cannot run it (see memory.js).
   constructor({ config, tensors, data }) {
     this.config = config;
     this.weights = dequantise(tensors, data);
@@ -15,61 +28,129 @@ export class ViT {
     this.patchSize = pair(config.patch_size);
     this.grid = this.imageSize.map((side, axis) => side / this.patchSize[axis]);
     this.numPrefix = config.pool === "cls" ? 1 : 0;
+    this.#prepare(tensors);
   }
 
-  // Read one picture: bytes, c * H * W of them, channel by channel. Of `changes`, any of these:
-  //   order        the patch of place i is the picture's patch order[i]
-  //   keep         the places whose tokens enter the encoder; the others are dropped
+  // Put the weights where the kernels find them, with room for a pass behind.
+  #prepare(tensors) {
+    const n = this.numPrefix + this.grid[0] * this.grid[1];
+    const { pass, layer } = sizes(this.config, n);
+    const layers = Array(this.config.depth).fill(layer);
+    const weights = Object.values(this.weights).map(({ length }) => length);
+    this.#memory = new Memory(weights, pass, ...layers);
+    const linearAt = (name) => {
+      const [outputs] = tensors[`${name}.weight`];
+      return place(this.#memory, this.weights, name, outputs);
+    };
+    const normAt = (name) => {
+      const [weight, bias] = ["weight", "bias"].map((part) =>
+        this.#memory.put(this.weights[`${name}.${part}`]),
+      );
+      return (this.#norms[name] = { weight, bias });
+    };
+    this.#parts = {
+      embedding: linearAt("to_patch_embedding.1"),
+      layers: layers.map((_, number) => {
+        const name = `transformer.layers.${number}`;
+        const join = `${name}.0.fn.to_out.0`; // one full head has none
+        return {
+          norm: normAt(`${name}.0.norm`),
+          qkv: this.#byHead(linearAt(`${name}.0.fn.to_qkv`)),
+          join: `${join}.weight` in tensors ? linearAt(join) : null,
+          mlpNorm: normAt(`${name}.1.norm`),
+          widen: linearAt(`${name}.1.fn.net.0`),
+          narrow: linearAt(`${name}.1.fn.net.3`),
+        };
+      }),
+      headNorm: normAt("mlp_head.0"),
+      head: linearAt("mlp_head.1"),
+    };
+    this.#buffers = this.#memory.free;
+  }
+
+  // The layer that makes queries, keys and values, as three for each head.
+  #byHead(qkv) {
+    const { heads, dim_head: d } = this.config;
+    return range(heads).map((head) => {
+      const [q, k, v] = [0, 1, 2].map((which) =>
+        columns(qkv, (which * heads + head) * d, d),
+      );
+      return { q, k, v };
+    });
+  }
+
+  // A pass puts its numbers over those of the last.
+  #begin(n) {
+    this.#memory.release(this.#buffers);
+    return layOut(this.#memory, this.config, n);
+  }
+
+  // Read one image: bytes, c * H * W of them, channel by channel. Of `changes`,
+  // any of these:
+  //   order        the patch of place i is the image's patch order[i]
+  //   keep         the places whose tokens enter the encoder; the others are
+  //                dropped
   //   positions    false: no position embeddings
-  //   headsOff     { layer: [heads] }: those send nothing, and their maps are zero
+  //   headsOff     { layer: [heads] }: those send nothing, and their maps are
+  //                zero
   //   temperature  divides the attention scores of all layers once more
-  // Returns { logits, predictions, layers, places, tokens }. predictions: (depth + 1) arrays of
-  // logits, the head read before the first layer and after each. layers: { q, k, v, attention,
-  // attended, fed, out } each: q and k (h, n, d), v (h, d, n), attention (h, n, n); attended and fed
-  // (n, D) are what the layer's attention and its MLP add to the residual stream, out (n, D) is the
-  // stream after both. tokens: the stream before the first layer. places: which place each patch
-  // token has.
+  // Returns { logits, predictions, layers, places, tokens }. predictions:
+  // (depth + 1) arrays of logits, the head read before the first layer and
+  // after each. layers: { q, k, v, attention, attended, fed, out } each: q and
+  // k (h, n, d), v (h, d, n), attention (h, n, n); attended and fed (n, D) are
+  // what the layer's attention and its MLP add to the residual stream, out
+  // (n, D) is the stream after both. tokens: the stream before the first layer.
+  // places: which place each patch token has.
   // Throws a RangeError that names what does not fit.
   forward(pixels, changes = {}) {
-    const { places, tokens } = this.embed(pixels, changes);
-    const layers = this.transformer(tokens, changes);
-    const stages = [tokens, ...layers.map((layer) => layer.out)];
-    const predictions = stages.map((x) => this.classify(x));
-    return { logits: predictions.at(-1), predictions, layers, places, tokens };
+    const { pass, places } = this.#embed(pixels, changes);
+    this.#transformer(pass, changes);
+    const streams = [pass.tokens, ...pass.layers.map(({ out }) => out)];
+    this.#classify(streams, pass);
+    return { places, ...handOver(this.#memory, this.config, pass) };
   }
 
-  embed(pixels, { order, keep, positions = true }) {
-    const { config, weights } = this;
-    const n = this.grid[0] * this.grid[1];
-    const places = check(keep ?? range(n), n, "keep");
-    if (!places.length && !this.numPrefix) throw new RangeError("keep at least one patch");
-    if (check(order ?? range(n), n, "order").length !== n) {
-      throw new RangeError(`order must name all ${n} patches once`);
-    }
-    const patches = this.patchify(pixels); // (n, p1*p2*c)
-    const length = patches.length / n;
-    const chosen = new Float32Array(places.length * length);
-    places.forEach((place, i) => {
-      const patch = order ? order[place] : place;
-      chosen.set(patches.subarray(patch * length, (patch + 1) * length), i * length);
-    });
-    const x = linear(chosen, places.length, weights, "to_patch_embedding.1"); // eq. 1: x_p E
-    const tokens = new Float32Array((this.numPrefix + places.length) * config.dim);
-    if (this.numPrefix) tokens.set(weights.cls_token); // eq. 1: x_class first, (n, D)
-    tokens.set(x, this.numPrefix * config.dim);
-    if (positions) this.addPositions(tokens, places); // eq. 1: E_pos
+  embed(pixels, changes) {
+    const { pass, places } = this.#embed(pixels, changes);
+    const tokens = this.#memory.read(pass.tokens, pass.n * this.config.dim);
     return { places, tokens };
   }
 
-  // Cut a normalised picture into patches, row by row; within a patch the channel runs fastest.
+  #embed(pixels, { order, keep, positions = true }) {
+    const patches = this.grid[0] * this.grid[1];
+    const places = check(keep ?? range(patches), patches, "keep");
+    if (!places.length && !this.numPrefix)
+      throw new RangeError("keep at least one patch");
+    if (check(order ?? range(patches), patches, "order").length !== patches) {
+      throw new RangeError(`order must name all ${patches} patches once`);
+    }
+    const rows = this.patchify(pixels); // (patches, p1*p2*c)
+    const length = rows.length / patches;
+    const pass = this.#begin(this.numPrefix + places.length);
+    places.forEach((place, i) => {
+      const patch = order ? order[place] : place;
+      const row = rows.subarray(patch * length, (patch + 1) * length);
+      this.#memory.set(pass.pixels + 4 * i * length, row);
+    });
+    // eq. 1: x_class first
+    if (this.numPrefix) this.#memory.set(pass.tokens, this.weights.cls_token);
+    const first = pass.tokens + 4 * this.numPrefix * this.config.dim;
+    const { embedding } = this.#parts;
+    this.#linear(pass.pixels, places.length, embedding, first); // eq. 1: x_p E
+    if (positions) this.#addPositions(pass, places); // eq. 1: E_pos
+    return { pass, places };
+  }
+
+  // Cut a normalised image into patches, row by row; within a patch the channel
+  // runs fastest.
   patchify(pixels) {
     const { channels } = this.config;
     const [height, width] = this.imageSize;
     const [p1, p2] = this.patchSize;
     if (pixels.length !== channels * height * width) {
       throw new RangeError(
-        `this model reads pictures of ${channels} x ${height} x ${width} bytes, ` +
-          `got ${pixels.length} in all`,
+        `this model reads pictures of ${channels} x ${height} x ${width} ` +
+          `bytes, got ${pixels.length} in all`,
       );
     }
     const mean = this.config.mean ?? Array(channels).fill(0);
@@ -91,212 +172,150 @@ export class ViT {
     return patches;
   }
 
-  // Each token gets its position's embedding, in place; a dropped patch leaves the others where
-  // they were.
-  addPositions(tokens, places) {
+  // Each token gets its position's embedding; a dropped patch leaves the others
+  // where they were.
+  #addPositions({ n, tokens, rows }, places) {
     const { dim } = this.config;
     const table = this.positions(); // (numPrefix + patches, D), or null
     if (!table) return;
     const prefix = this.numPrefix;
-    const rows = [...range(prefix), ...places.map((place) => prefix + place)];
-    rows.forEach((row, i) => {
-      for (let d = 0; d < dim; d++) tokens[i * dim + d] += table[row * dim + d];
+    const kept = [...range(prefix), ...places.map((place) => prefix + place)];
+    kept.forEach((row, i) => {
+      const position = table.subarray(row * dim, (row + 1) * dim);
+      this.#memory.set(rows + 4 * i * dim, position);
     });
+    this.#memory.kernels.add(tokens, tokens, rows, n * dim);
   }
 
   positions() {
     const kind = this.config.position;
     if (!Object.hasOwn(POSITIONS, kind)) {
       const known = Object.keys(POSITIONS).join(", ");
-      throw new RangeError(`this page adds positions of the kinds ${known}; got ${kind}`);
+      throw new RangeError(
+        `this page adds positions of the kinds ${known}; got ${kind}`,
+      );
     }
     return POSITIONS[kind](this);
   }
 
-  // The encoder. Returns of each layer what went on inside, what it adds, and what it puts out.
-  transformer(tokens, changes) {
-    const { depth, dim } = this.config;
-    const n = tokens.length / dim;
-    const layers = [];
-    let x = tokens;
-    for (let layer = 0; layer < depth; layer++) {
-      const name = `transformer.layers.${layer}`;
-      const attention = this.attention(this.norm(x, `${name}.0.norm`), n, layer, changes);
-      x = add(attention.out, x); // eq. 2
-      const fed = this.feedForward(this.norm(x, `${name}.1.norm`), n, `${name}.1.fn.net`);
-      x = add(fed, x); // eq. 3
-      layers.push({ ...attention.inside, attended: attention.out, fed, out: x });
-    }
-    return layers;
+  // The encoder: in each layer two norms, attention and the MLP.
+  #transformer(pass, changes) {
+    const { add, gelu } = this.#memory.kernels;
+    const { n, rows, between, hidden } = pass;
+    const { dim, mlp_dim } = this.config;
+    let x = pass.tokens;
+    pass.layers.forEach((layer, number) => {
+      const { norm, mlpNorm, widen, narrow } = this.#parts.layers[number];
+      this.#norm(x, n, norm, rows);
+      this.#attention(pass, number, changes);
+      add(between, layer.attended, x, n * dim); // eq. 2
+      this.#norm(between, n, mlpNorm, rows);
+      this.#linear(rows, n, widen, hidden);
+      gelu(hidden, n * mlp_dim);
+      this.#linear(hidden, n, narrow, layer.fed);
+      add(layer.out, layer.fed, between, n * dim); // eq. 3
+      x = layer.out;
+    });
   }
 
-  attention(x, n, layer, { headsOff = {}, temperature = 1 }) {
+  // Attention of a layer to the normed tokens in `rows`.
+  #attention(pass, number, { headsOff = {}, temperature = 1 }) {
     if (!(temperature > 0 && temperature < Infinity)) {
-      throw new RangeError(`a temperature is positive and finite, got ${temperature}`);
+      throw new RangeError(
+        `a temperature is positive and finite, got ${temperature}`,
+      );
     }
+    const { product, softmax, transpose } = this.#memory.kernels;
     const { heads, dim_head: d } = this.config;
-    const name = `transformer.layers.${layer}.0.fn`;
+    const { n, rows, keys, values, joined } = pass;
+    const layer = pass.layers[number];
+    const { qkv, join } = this.#parts.layers[number];
     const inner = heads * d;
-    const qkv = linear(x, n, this.weights, `${name}.to_qkv`); // eq. 5: (n, 3*h*d)
-    const [q, k, v] = [0, 1, 2].map(() => new Float32Array(n * inner));
-    for (let i = 0; i < n; i++) {
-      for (let c = 0; c < inner; c++) {
-        const [head, slot] = [Math.floor(c / d), c % d];
-        q[(head * n + i) * d + slot] = qkv[i * 3 * inner + c];
-        k[(head * n + i) * d + slot] = qkv[i * 3 * inner + inner + c];
-        v[(head * d + slot) * n + i] = qkv[i * 3 * inner + 2 * inner + c]; // each value's column
-      }
-    }
-    const attention = new Float32Array(heads * n * n);
-    const joined = new Float32Array(n * inner); // (n, h*d)
-    const part = new Float32Array(n * d);
     for (let head = 0; head < heads; head++) {
-      if (headsOff[layer]?.includes(head)) continue;
-      const rows = (t, size) => t.subarray(head * size, (head + 1) * size);
-      const weights = rows(attention, n * n);
-      products(rows(q, n * d), n, rows(k, n * d), n, d, weights); // eq. 6: q k^T
-      for (let i = 0; i < n; i++)
-        softmax(weights.subarray(i * n, (i + 1) * n), Math.sqrt(d) * temperature);
-      products(weights, n, rows(v, n * d), d, n, part); // eq. 7: A v
-      for (let i = 0; i < n; i++)
-        joined.set(part.subarray(i * d, (i + 1) * d), i * inner + head * d);
+      const [q, k] = [layer.q, layer.k].map((all) => all + 4 * head * n * d);
+      this.#linear(rows, n, qkv[head].q, q); // eq. 5
+      this.#linear(rows, n, qkv[head].k, k);
+      this.#linear(rows, n, qkv[head].v, values);
+      transpose(keys, k, n, d);
+      transpose(layer.v + 4 * head * d * n, values, n, d);
+      const map = layer.attention + 4 * head * n * n;
+      if (headsOff[number]?.includes(head)) {
+        this.#memory.view(map, n * n).fill(0);
+      } else {
+        product(n, n, d, q, d, 1, keys, n, map, n, 0, 0); // eq. 6: q k^T
+        softmax(map, n, n, 1 / (Math.sqrt(d) * temperature));
+      }
+      const out = joined + 4 * head * d; // the head's columns of (n, h*d)
+      product(n, d, n, map, n, 1, values, d, out, inner, 0, 0); // eq. 7: A v
     }
-    const oneFullHead = !(`${name}.to_out.0.weight` in this.weights); // nothing to join then
-    const out = oneFullHead ? joined : linear(joined, n, this.weights, `${name}.to_out.0`); // eq. 8
-    return { out, inside: { q, k, v, attention } };
+    if (join) {
+      this.#linear(joined, n, join, layer.attended); // eq. 8
+    } else {
+      // one full head: there is nothing to join
+      const only = this.#memory.view(joined, n * inner);
+      this.#memory.set(layer.attended, only);
+    }
   }
 
-  feedForward(x, n, name) {
-    const hidden = linear(x, n, this.weights, `${name}.0`);
-    for (let i = 0; i < hidden.length; i++) hidden[i] = gelu(hidden[i]);
-    return linear(hidden, n, this.weights, `${name}.3`);
-  }
-
-  // Read the answer off tokens, equation 4: (n, D) -> (classes,)
+  // Read the prediction off tokens, equation 4: (n, D) -> (classes,)
   classify(tokens) {
-    const { dim } = this.config;
-    const n = tokens.length / dim;
-    let x = tokens.subarray(0, dim);
-    if (this.config.pool === "mean") {
-      x = new Float32Array(dim);
-      for (let d = 0; d < dim; d++) {
-        let sum = 0;
-        for (let i = 0; i < n; i++) sum += tokens[i * dim + d];
-        x[d] = sum / n;
-      }
-    }
-    return linear(this.norm(x, "mlp_head.0"), 1, this.weights, "mlp_head.1"); // eq. 4
+    const pass = this.#begin(tokens.length / this.config.dim);
+    this.#memory.set(pass.tokens, tokens);
+    this.#classify([pass.tokens], pass);
+    return this.#memory.read(pass.predictions, this.config.num_classes);
   }
 
-  // LayerNorm: each token to mean 0 and variance 1, then scaled and shifted.
+  // The same of several streams: (n, D) each -> (streams, classes).
+  #classify(streams, { n, share, read, predictions }) {
+    const { dim, pool } = this.config;
+    const { product } = this.#memory.kernels;
+    streams.forEach((stream, i) => {
+      const to = read + 4 * i * dim;
+      if (pool === "mean") {
+        this.#memory.set(share, [1 / n]); // a row of them, times the tokens
+        product(1, dim, n, share, 0, 0, stream, dim, to, dim, 0, 0);
+      } else {
+        this.#memory.set(to, this.#memory.view(stream, dim));
+      }
+    });
+    this.#norm(read, streams.length, this.#parts.headNorm, read);
+    this.#linear(read, streams.length, this.#parts.head, predictions);
+  }
+
+  // LayerNorm of tokens, (n, D); name: the norm's, as the weights have it.
   norm(x, name) {
+    const n = x.length / this.config.dim;
+    const { rows } = this.#begin(n);
+    this.#memory.set(rows, x);
+    this.#norm(rows, n, this.#norms[name], rows);
+    return this.#memory.read(rows, x.length);
+  }
+
+  #norm(x, n, { weight, bias }, out) {
     const { dim, eps } = this.config;
-    const [weight, bias] = [this.weights[`${name}.weight`], this.weights[`${name}.bias`]];
-    const out = new Float32Array(x.length);
-    for (let start = 0; start < x.length; start += dim) {
-      let mean = 0;
-      for (let d = 0; d < dim; d++) mean += x[start + d];
-      mean /= dim;
-      let variance = 0;
-      for (let d = 0; d < dim; d++) variance += (x[start + d] - mean) ** 2;
-      const scale = 1 / Math.sqrt(variance / dim + eps);
-      for (let d = 0; d < dim; d++)
-        out[start + d] = (x[start + d] - mean) * scale * weight[d] + bias[d];
-    }
-    return out;
+    this.#memory.kernels.norm(out, x, n, dim, weight, bias, eps);
+  }
+
+  #linear(x, n, layer, y) {
+    linear(this.#memory, x, n, layer, y);
   }
 }
 
-// y = x W^T + b: (n, in) -> (n, out)
-function linear(x, n, weights, name) {
-  const [weight, bias] = [weights[`${name}.weight`], weights[`${name}.bias`]];
-  const inputs = n ? x.length / n : 1;
-  const outputs = weight.length / inputs;
-  const y = new Float32Array(n ? n * outputs : 0);
-  products(x, n, weight, outputs, inputs, y);
-  if (bias) {
-    for (let i = 0; i < n; i++) for (let o = 0; o < outputs; o++) y[i * outputs + o] += bias[o];
-  }
-  return y;
-}
-
-// All products of rows: out[i, j] = a[i] · b[j], rows of `length` numbers. This is where the time
-// goes: two rows of a and four of b at once, so that each number read is used more than once. At an
-// edge the last row stands in for those beyond it, and is computed again.
-export function products(a, rows, b, columns, length, out) {
-  for (let j = 0; j < columns; j += 4) {
-    const j1 = Math.min(j + 1, columns - 1);
-    const j2 = Math.min(j + 2, columns - 1);
-    const j3 = Math.min(j + 3, columns - 1);
-    const [b0, b1, b2, b3] = [j * length, j1 * length, j2 * length, j3 * length];
-    for (let i = 0; i < rows; i += 2) {
-      const i1 = Math.min(i + 1, rows - 1);
-      const [a0, a1] = [i * length, i1 * length];
-      let [s00, s01, s02, s03, s10, s11, s12, s13] = [0, 0, 0, 0, 0, 0, 0, 0];
-      for (let c = 0; c < length; c++) {
-        const x0 = a[a0 + c];
-        const x1 = a[a1 + c];
-        const y0 = b[b0 + c];
-        const y1 = b[b1 + c];
-        const y2 = b[b2 + c];
-        const y3 = b[b3 + c];
-        s00 += x0 * y0;
-        s01 += x0 * y1;
-        s02 += x0 * y2;
-        s03 += x0 * y3;
-        s10 += x1 * y0;
-        s11 += x1 * y1;
-        s12 += x1 * y2;
-        s13 += x1 * y3;
-      }
-      out[i * columns + j] = s00;
-      out[i * columns + j1] = s01;
-      out[i * columns + j2] = s02;
-      out[i * columns + j3] = s03;
-      out[i1 * columns + j] = s10;
-      out[i1 * columns + j1] = s11;
-      out[i1 * columns + j2] = s12;
-      out[i1 * columns + j3] = s13;
-    }
-  }
-}
-
-// In place: divide the scores, then exponentials that sum to 1. The largest is taken off first,
-// which changes no weight and keeps exp from overflowing.
-export function softmax(scores, divisor = 1) {
-  let largest = -Infinity;
-  for (let i = 0; i < scores.length; i++) largest = Math.max(largest, scores[i]);
-  let sum = 0;
-  for (let i = 0; i < scores.length; i++) {
-    scores[i] = Math.exp((scores[i] - largest) / divisor);
-    sum += scores[i];
-  }
-  for (let i = 0; i < scores.length; i++) scores[i] /= sum;
-  return scores;
-}
-
-export function gelu(x) {
-  return 0.5 * x * (1 + erf(x * Math.SQRT1_2));
-}
-
-// The error function, wrong by less than 1.5e-7: Abramowitz and Stegun (1964), formula 7.1.26.
-export function erf(x) {
-  const t = 1 / (1 + 0.3275911 * Math.abs(x));
-  const polynomial =
-    ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
-  const y = 1 - polynomial * Math.exp(-x * x);
-  return x < 0 ? -y : y;
-}
-
-// Every kind of position embedding, as in positions.py: what each token gets, (n, D), or null.
+// Every kind of position embedding, as in positions.py: what each token gets,
+// (n, D), or null.
 const POSITIONS = {
   none: () => null,
   learned: (vit) => vit.weights.pos_embedding,
-  learned_2d: (vit) => rowsAndColumns(vit, vit.weights.pos_rows, vit.weights.pos_columns),
-  sincos_2d: (vit) => rowsAndColumns(vit, ...vit.grid.map((side) => sincos(side, vit.config.dim))),
+  learned_2d: (vit) =>
+    rowsAndColumns(vit, vit.weights.pos_rows, vit.weights.pos_columns),
+  sincos_2d: (vit) => {
+    const axes = vit.grid.map((side) => sincos(side, vit.config.dim));
+    return rowsAndColumns(vit, ...axes);
+  },
 };
 
-// One half for the column, one for the row; the class token has no position, so it gets zeros.
+// One half for the column, one for the row; the class token has no position, so
+// it gets zeros.
 function rowsAndColumns({ grid, numPrefix, config: { dim } }, rows, columns) {
   const half = dim / 2;
   const table = new Float32Array((numPrefix + grid[0] * grid[1]) * dim);
@@ -324,12 +343,6 @@ function sincos(length, dim) {
   return table;
 }
 
-function add(x, y) {
-  const sum = new Float32Array(x.length);
-  for (let i = 0; i < x.length; i++) sum[i] = x[i] + y[i];
-  return sum;
-}
-
 function pair(size) {
   return Array.isArray(size) ? size : [size, size];
 }
@@ -341,7 +354,9 @@ function range(n) {
 function check(indices, n, name) {
   const wrong = indices.filter((i) => !Number.isInteger(i) || i < 0 || i >= n);
   if (wrong.length || new Set(indices).size < indices.length) {
-    throw new RangeError(`${name} holds patches from 0 to ${n - 1}, each once; got ${indices}`);
+    throw new RangeError(
+      `${name} holds patches from 0 to ${n - 1}, each once; got ${indices}`,
+    );
   }
   return indices;
 }

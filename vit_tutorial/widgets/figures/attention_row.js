@@ -18,7 +18,8 @@ import {
   whereIs,
 } from "../page/words.js";
 import { within } from "../page/checks.js";
-import { ViT, softmax } from "../engine/vit.js";
+import { softmax } from "../engine/softmax.js";
+import { ViT } from "../engine/vit.js";
 import { fromBase64 } from "../engine/dequantise.js";
 
 class AttentionRow extends Figure {

@@ -1,7 +1,7 @@
 // What figures whose model looks at a picture share: their pictures, and what
 // answers are called.
 
-import { softmax } from "../engine/vit.js";
+import { softmax } from "../engine/softmax.js";
 import { fromBase64 } from "../engine/dequantise.js";
 
 // The pictures of a trait, as pictures.py packs them, each with its bytes.

@@ -1,0 +1,100 @@
+// Memory for a model's numbers, and the kernels that compute on it (kernels.c,
+// compiled, and handed over as text by bundle.py). An address counts bytes, as
+// the kernels' pointers do.
+
+import { kernels } from "./kernels.wasm";
+import { fromBase64 } from "./dequantise.js";
+
+const PAGE = 65_536; // bytes
+const SPARE = 32; // bytes that a kernel may read behind the last matrix
+
+export class Memory {
+  #free; // the first address that nothing has
+
+  // Room for matrices of these sizes: lists of numbers, or objects with them as
+  // values. All of it is taken at once, since growing a memory would detach
+  // every view of it.
+  // Throws an Error that a page can show where the browser does not play along.
+  constructor(...sizes) {
+    const counts = sizes.flatMap((each) => Object.values(each));
+    const bytes = counts.reduce((sum, count) => sum + rounded(count), SPARE);
+    const { kernels, memory } = begin(bytes);
+    this.kernels = kernels;
+    this.numbers = new Float32Array(memory.buffer);
+    this.#free = kernels.__heap_base.value;
+  }
+
+  // The address of so many numbers. What was there before is still there.
+  take(count) {
+    const address = this.#free;
+    this.#free += rounded(count);
+    if (this.#free + SPARE > this.numbers.byteLength) {
+      throw new RangeError("there is no room for as many numbers");
+    }
+    return address;
+  }
+
+  // An address for each of an object's sizes, under the same name.
+  takeAll(sizes) {
+    return Object.fromEntries(
+      Object.entries(sizes).map(([name, count]) => [name, this.take(count)]),
+    );
+  }
+
+  // Take no more than up to here: what is taken next comes at this address.
+  release(address) {
+    this.#free = address;
+  }
+
+  get free() {
+    return this.#free;
+  }
+
+  set(address, values) {
+    this.numbers.set(values, address / 4);
+  }
+
+  put(values) {
+    const address = this.take(values.length);
+    this.set(address, values);
+    return address;
+  }
+
+  // The numbers themselves, until a kernel writes there.
+  view(address, count) {
+    return this.numbers.subarray(address / 4, address / 4 + count);
+  }
+
+  // A copy of them, to keep.
+  read(address, count) {
+    return this.numbers.slice(address / 4, address / 4 + count);
+  }
+}
+
+// Bytes for so many numbers. All addresses are multiples of 16.
+function rounded(count) {
+  return 16 * Math.ceil(count / 4);
+}
+
+let compiled; // one module for all models of a page
+
+function begin(bytes) {
+  try {
+    compiled ??= new WebAssembly.Module(fromBase64(kernels));
+  } catch {
+    throw new Error(
+      "its model needs WebAssembly with SIMD, which this browser does not run",
+    );
+  }
+  const pages = 1 + Math.ceil(bytes / PAGE); // one for what the compiler needs
+  try {
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
+    return { kernels: exports, memory };
+  } catch {
+    const megabytes = Math.ceil((pages * PAGE) / 1e6);
+    throw new Error(
+      `its model needs ${megabytes} MB of memory, which this browser refuses`,
+    );
+  }
+}
