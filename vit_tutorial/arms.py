@@ -26,7 +26,7 @@ TINY = Recipe(model=TINY_VIT, epochs=5, choose_epoch=False)
 TINY_PLAIN = replace(TINY, shift=0, drop_patches=0.0)
 TINY_PLAIN_CNN = replace(TINY_PLAIN, architecture="CNN", model=TINY_CNN)
 RATES = (0.00125, 0.0025, 0.005, 0.01, 0.02)  # AdamW's, on all parameters
-MUON_RATES = (0.005, 0.01, 0.02, 0.04)  # on the blocks' matrices
+MUON_RATES = (0.0025, 0.005, 0.01, 0.02, 0.04)  # on the blocks' matrices
 EQUAL_TIME = {  # images trained on, and how often: 330,000 are shown
     500: {"epochs": 11, "repeats": 60},
     2_000: {"epochs": 11, "repeats": 15},
@@ -54,13 +54,12 @@ def changed(recipe: Recipe, **changes) -> Recipe:
     return replace(recipe, model=recipe.model | model, **changes)
 
 
-def parts_of(recipe: Recipe, adamw: float) -> dict[str, Recipe]:
-    """Take the parts of a recipe away, one an arm. adamw: its rate, alone."""
+def parts_of(recipe: Recipe) -> dict[str, Recipe]:
+    """Take a recipe's parts away, all but its optimiser, one an arm."""
     return {
         "no-augmentation": changed(recipe, flip=False, shift=0),
         "erase": changed(recipe, erase=8),
         "all-patches": changed(recipe, drop_patches=0.0),
-        "adamw": changed(recipe, matrix_lr=None, lr=adamw),
         "no-warm-up": changed(recipe, warm_up=0.0),
         "no-smoothing": changed(recipe, label_smoothing=0.0),
         "no-decay": changed(recipe, weight_decay=0.0),
@@ -114,7 +113,8 @@ EXPERIMENTS = {
     },
     "recipe": {
         "baseline": BASELINE,
-        **parts_of(BASELINE, adamw=BASELINE.lr),
+        "adamw": changed(BASELINE, matrix_lr=None),
+        **parts_of(BASELINE),
     },
     "data_size": {
         f"{name}-{count}": replace(recipe, train_on=count, **often)
