@@ -153,7 +153,7 @@ def test_as_many_seeds_as_are_forecast_decide_and_one_fewer_does_not(difference)
     arms = experiment(2)
     found, _ = compare(arms, "base")
     assert found.verdict == "inconclusive"
-    seeds = seeds_to_decide(arms, found)
+    seeds = seeds_to_decide(found, arms, "base")
     assert compare(experiment(seeds), "base")[0].verdict != "inconclusive"
     assert seeds == 2 or compare(experiment(seeds - 1), "base")[0].verdict == "inconclusive"
 
@@ -163,7 +163,7 @@ def test_without_a_margin_no_number_of_seeds_settles_a_difference_of_nothing():
     (found,) = compare(arms, "base")
     nothing = replace(found, difference=0.0, margin=None)
     with pytest.raises(ValueError, match=r"a thousand seeds would not settle arm - base: \+0\.00"):
-        seeds_to_decide(arms, nothing)
+        seeds_to_decide(nothing, arms)
 
 
 def test_over_images_one_pair_is_students_paired_interval():

@@ -97,24 +97,10 @@ def compare(
                 f"arm {name!r} needs at least two finite values, one a seed, "
                 f"got {arms[name]!r}"
             )
-    if against is None:
-        pairs = list(combinations(values, 2))
-    elif isinstance(against, str):
-        pairs = [(name, against) for name in values if name != against]
-    else:
-        pairs = list(against)
-    unknown = {name for pair in pairs for name in pair} - values.keys()
-    if unknown or not pairs:
-        raise ValueError(
-            f"expected pairs of two of the arms {', '.join(values)}, "
-            f"got {against!r}"
-        )
-
+    pairs = pairs_of(values, against)
     counts = tuple(len(each) for each in values.values())
     spread = pooled_spread(values.values())
-    index = {name: i for i, name in enumerate(values)}
-    indices = tuple((index[one], index[other]) for one, other in pairs)
-    critical = critical_value(counts, indices, confidence)
+    critical = critical_value(counts, indices(values, pairs), confidence)
 
     comparisons = []
     for one, other in pairs:
@@ -199,18 +185,20 @@ def compare_over_images(
 
 
 def seeds_to_decide(
-    arms: Mapping[str, Sequence[float]], comparison: Comparison
+    comparison: Comparison,
+    arms: Mapping[str, Sequence[float]],
+    against: str | Iterable[tuple[str, str]] | None = None,
 ) -> int:
     """Return how many seeds an arm would settle an inconclusive comparison.
 
     That is a forecast: it takes the difference and the spread between seeds to
-    stay as they were found, and all arms of the experiment to get as many
-    seeds, each compared with `comparison.other`. Raises ValueError where a
-    thousand would not do.
+    stay as they were found, and every arm to get as many seeds.
+
+    arms, against: what `compare` was given. Raises ValueError where a thousand
+    seeds would not do.
     """
     spread = pooled_spread([np.asarray(each, float) for each in arms.values()])
-    base = [*arms].index(comparison.other)
-    pairs = tuple((i, base) for i in range(len(arms)) if i != base)
+    pairs = indices(arms, pairs_of(arms, against))
 
     def decided(seeds: int) -> bool:
         critical = critical_value((seeds,) * len(arms), pairs)
@@ -224,6 +212,33 @@ def seeds_to_decide(
     if seeds > 1_000:
         raise ValueError(f"a thousand seeds would not settle {comparison}")
     return seeds
+
+
+def pairs_of(
+    arms: Mapping, against: str | Iterable[tuple[str, str]] | None
+) -> list[tuple[str, str]]:
+    """Return the pairs that `compare` is asked for, (one, other)."""
+    if against is None:
+        pairs = list(combinations(arms, 2))
+    elif isinstance(against, str):
+        pairs = [(name, against) for name in arms if name != against]
+    else:
+        pairs = list(against)
+    unknown = {name for pair in pairs for name in pair} - arms.keys()
+    if unknown or not pairs:
+        raise ValueError(
+            f"expected pairs of two of the arms {', '.join(arms)}, "
+            f"got {against!r}"
+        )
+    return pairs
+
+
+def indices(
+    arms: Mapping, pairs: Sequence[tuple[str, str]]
+) -> tuple[tuple[int, int], ...]:
+    """Name the arms of each pair by their places."""
+    place = {name: i for i, name in enumerate(arms)}
+    return tuple((place[one], place[other]) for one, other in pairs)
 
 
 def pooled_spread(arms: Iterable[np.ndarray]) -> float:
