@@ -10,7 +10,7 @@ import pytest
 import torch
 import torchvision_operators
 import twice
-from figure_page import Book
+from figure_page import Book, Pages, draw_in_notebook
 from playwright.sync_api import sync_playwright
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
@@ -82,9 +82,26 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def all_pages(browser):
+    return Pages(browser)
+
+
 @pytest.fixture
-def book(browser, tmp_path):
+def pages(all_pages, request):
+    """Pages of a test's own. Those of a test that fails may be in any state: no other gets them."""
+    failed = request.session.testsfailed
+    yield all_pages
+    all_pages.give_back(again=request.session.testsfailed == failed)
+
+
+@pytest.fixture
+def book(pages, tmp_path):
     """A page of the book with figures of the test's choice: `book.open(figure, …)`."""
-    book = Book(browser, tmp_path)
-    yield book
-    book.close()
+    return Book(pages, tmp_path)
+
+
+@pytest.fixture
+def notebook(pages):
+    """An empty page with a figure of the test's choice: `notebook(figure)`, `before` a script."""
+    return lambda *figure, **before: draw_in_notebook(pages.take(), *figure, **before)

@@ -7,6 +7,7 @@ by `soon`, whose comparisons wait until they hold, or by Playwright's `expect`.
 import functools
 import re
 import time
+from collections import defaultdict
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
@@ -136,15 +137,67 @@ ALIVE = """() => [...document.querySelectorAll(".vt-live[data-figure]")].every((
 })"""
 
 
+class Pages:
+    """A browser's pages, which one test after another gets.
+
+    A new page takes three times as long as the figure in it. What a document holds ends with it;
+    what would outlive it is set anew here.
+    """
+
+    def __init__(self, browser):
+        self.browser, self.free, self.taken = browser, defaultdict(list), []
+
+    def take(
+        self, *, width=1280, theme="light", reduced_motion="no-preference", before="", **options
+    ):
+        """Return an empty page; `noise` and `asked` are what it has said and asked for since.
+
+        before: a script that runs before the page's own.
+        options: what a page has from its beginning (`has_touch`, `java_script_enabled`).
+        """
+        free = self.free[before, *sorted(options.items())]
+        page = free.pop() if free else self.new(before, options)
+        self.taken.append((page, free))
+        page.set_viewport_size({"width": width, "height": 700})
+        page.emulate_media(color_scheme=theme, reduced_motion=reduced_motion)
+        page.mouse.move(0, 0)
+        page.noise, page.asked = [], []
+        return page
+
+    def new(self, before, options):
+        page = self.browser.new_page(**options)
+        page.add_init_script(before)
+        page.on("console", lambda line: page.noise.append(line.text))
+        page.on("pageerror", lambda error: page.noise.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        return page
+
+    def give_back(self, again=True):
+        """End the documents of all pages that are taken; close the pages unless `again`."""
+        for page, free in self.taken:
+            if again:
+                page.goto("about:blank")
+                free.append(page)
+            else:
+                page.close()
+        self.taken = []
+
+
+@functools.cache
+def code():
+    """Join every figure's code and style: file name -> text."""
+    return {"figures.js": page_script(), "figures.css": style_sheet()}
+
+
 class Book:
     """A page as the book has it, with figures of our choice, opened by double-click."""
 
-    def __init__(self, browser, folder):
-        self.browser, self.folder, self.pages = browser, folder, []
-        (folder / "figures.js").write_text(page_script(), "utf8")
-        (folder / "figures.css").write_text(style_sheet(), "utf8")
+    def __init__(self, pages, folder):
+        self.pages, self.folder = pages, folder
+        for name, text in code().items():
+            (folder / name).write_text(text, "utf8")
 
-    def open(self, *figures, theme="light", width=1000, before="", apart=0, **options):
+    def open(self, *figures, theme="light", width=1000, apart=0, **options):
         sheets = [*(path.as_uri() for path in THEME), "figures.css"]
         gap = f'<div style="height: {apart}px"></div>'
         cells = gap.join(
@@ -160,24 +213,11 @@ class Book:
             f'<article class="bd-article"><h1>A page</h1>{gap}{cells}</article></main></html>',
             "utf8",
         )
-        page = self.browser.new_page(
-            viewport={"width": width, "height": 700}, color_scheme=theme, **options
-        )
-        self.pages.append(page)
-        page.noise, page.asked = [], []
-        page.on("console", lambda line: page.noise.append(line.text))
-        page.on("pageerror", lambda error: page.noise.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url))
-        if before:
-            page.add_init_script(before)
+        page = self.pages.take(theme=theme, width=width, **options)
         page.goto((self.folder / "page.html").as_uri())
         if options.get("java_script_enabled", True):
             page.wait_for_function(ALIVE)
         return page
-
-    def close(self):
-        for page in self.pages:
-            page.close()
 
 
 def cards(page, count):
@@ -242,9 +282,13 @@ def wait_for_colours(page):
     page.wait_for_function("document.getAnimations().every((each) => each.playState !== 'running')")
 
 
+# Do not load style sheets anew, nor tell of the thousands of elements that are as they should be.
+AXE = {"preload": False, "resultTypes": ["violations"]}
+
+
 def assert_axe_finds_nothing(page):
     wait_for_colours(page)
-    report = Axe().run(page, options={"preload": False}).generate_report()
+    report = Axe().run(page, options=AXE).generate_report()
     assert report.startswith("Found 0 accessibility violations"), report
 
 
@@ -305,16 +349,16 @@ NOTEBOOK = """async ([source, state]) => {
 }"""
 
 
-def open_in_notebook(browser, figure, before=""):
+def draw_in_notebook(page, figure, before=""):
     """Draw a figure in an empty page, as anywidget does in a notebook; `before`, run a script."""
-    page = browser.new_page()
-    page.noise = []
-    page.on("console", lambda line: page.noise.append(line.text))
-    page.on("pageerror", lambda error: page.noise.append(str(error)))
     page.add_style_tag(content=figure._css)
     page.evaluate(before)
     page.evaluate(NOTEBOOK, [figure._esm, figure.state()])
     return page
+
+
+def open_in_notebook(browser, figure, before=""):
+    return draw_in_notebook(Pages(browser).take(), figure, before)
 
 
 # All that a card shows and is read out, line by line; but not what was guessed, nor a link that

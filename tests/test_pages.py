@@ -10,7 +10,7 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from figure_page import assert_tab_reaches_all, said, soon, wait_for_colours
+from figure_page import AXE, assert_tab_reaches_all, said, soon, wait_for_colours
 from figure_table import chapters_figures
 from notebooks import ROOT
 from playwright.sync_api import expect
@@ -18,7 +18,6 @@ from playwright.sync_api import expect
 from vit_tutorial.widgets.bundle import figure_names
 
 HTML = ROOT / "_build" / "html"
-AXE = {"preload": False, "resultTypes": ["violations"]}  # do not load style sheets anew; be quick
 
 
 def sources():

@@ -335,7 +335,7 @@ def modules(monkeypatch, tmp_path):
     ]
 
 
-def test_each_module_comes_once_and_behind_what_it_imports(modules, browser):
+def test_each_module_comes_once_and_behind_what_it_imports(modules, pages):
     modules(
         a="""import { two } from "./c.js";
 import {
@@ -352,14 +352,13 @@ export class G {}
     )
     script = join(["a", "c"])
     assert re.findall(r"^const \$(\w) =", script, re.M) == ["c", "b", "a"]
-    page = browser.new_page()
+    page = pages.take()
     assert page.evaluate(f"{{ {script}; [$a.default, ...Object.keys($c)] }}") == [
         3,
         "two",
         "f",
         "G",
     ]
-    page.close()
 
 
 @pytest.mark.parametrize(
@@ -398,18 +397,17 @@ class AsModules(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_the_modules_are_modules_as_they_stand(browser):
+def test_the_modules_are_modules_as_they_stand(pages):
     """Nothing but the browser joins them here."""
     handler = functools.partial(AsModules, directory=bundle.FOLDER)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = browser.new_page()
+        page = pages.take()
         page.goto(f"http://127.0.0.1:{server.server_port}/page/figures.css")
         for name in figure_names():
             path = bundle.modules()[name].relative_to(bundle.FOLDER)
             kind = f"import('/{path}').then((module) => typeof module.default.render)"
             assert soon(page.evaluate, kind) == "function"
-        page.close()
         server.shutdown()
 
 
@@ -754,11 +752,10 @@ def test_another_link_into_the_open_page_is_followed(book, vit, image):
 
 
 @pytest.mark.parametrize("name", figure_names())
-def test_a_link_may_set_what_the_reader_can_and_nothing_else(browser, name):
-    page = browser.new_page()
+def test_a_link_may_set_what_the_reader_can_and_nothing_else(pages, name):
+    page = pages.take()
     page.add_script_tag(content=join([name]).replace(f"const ${name} ", f"globalThis.${name} "))
     settable = page.evaluate(f"${name}.default.state")
-    page.close()
     (figure,) = [cls for cls in Figure.__subclasses__() if cls.script == name]
     assert tuple(settable) == figure.STATE
     models = set(figure.class_trait_names(model=True))

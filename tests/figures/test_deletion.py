@@ -6,7 +6,6 @@ import pytest
 import torch
 from conftest import randomise
 from figure_page import (
-    open_in_notebook,
     open_numbers,
     presses,
     reading,
@@ -317,9 +316,9 @@ def test_its_question_shows_the_image_and_is_asked_once(book, vit, images):
     expect(card.locator(".vt-tokens")).to_be_hidden()
 
 
-def test_nothing_goes_on_computing_for_a_figure_that_is_gone(browser, vit, images):
+def test_nothing_goes_on_computing_for_a_figure_that_is_gone(notebook, vit, images):
     figure = Deletion(vit, images)
-    page = open_in_notebook(browser, figure)
+    page = notebook(figure)
     card = started(page)
     page.evaluate("(pictures) => model.set('pictures', pictures)", figure.pictures[1:])
     assert soon(card.get_by_text("Patches of this picture").count) == 0  # it asks once
@@ -330,7 +329,6 @@ def test_nothing_goes_on_computing_for_a_figure_that_is_gone(browser, vit, image
     wait_for_turns(page)
     assert soon(page.evaluate, "exps") == 0
     assert page.noise == []
-    page.close()
 
 
 def test_one_changed_weight_shows_in_the_page(book, vit, images):

@@ -85,8 +85,8 @@ def largest_change(card, model):
 # In Python
 
 
-def test_both_worlds_shuffle_alike(browser):
-    page = browser.new_page()
+def test_both_worlds_shuffle_alike(pages):
+    page = pages.take()
     page.add_script_tag(content=join(["shuffle"]).replace("const $shuffle", "globalThis.$shuffle"))
     seeds = [0, 1, 2, 77, 2**31 - 1]
     for n in (2, 49, 196):
@@ -96,7 +96,6 @@ def test_both_worlds_shuffle_alike(browser):
         assert [shuffled(n, seed) for seed in seeds] == theirs
         assert all(sorted(order) == list(range(n)) for order in theirs)
     assert shuffled(49, 0) == list(range(49))
-    page.close()
 
 
 def test_models_and_pictures_that_do_not_fit_are_refused(models, images):

@@ -6,7 +6,6 @@ import re
 import numpy as np
 import pytest
 from figure_page import (
-    open_in_notebook,
     open_numbers,
     presses,
     reading,
@@ -305,11 +304,10 @@ def test_by_touch(book):
     assert shown(card) == [value / 100 for value in PROGRESS[EPOCHS]["similarity"][2]]
 
 
-def test_nothing_plays_on_when_it_is_gone(browser):
-    page = open_in_notebook(browser, playback(epoch=1), before=CLOCK)
+def test_nothing_plays_on_when_it_is_gone(notebook):
+    page = notebook(playback(epoch=1), before=CLOCK)
     started(page).get_by_role("button", name="play").click()
     page.evaluate("tick()")
     assert soon(page.evaluate, "model.get('epoch')") == 2
     page.evaluate("stop(); tick()")
     assert soon(page.evaluate, "model.get('epoch')") == 2
-    page.close()

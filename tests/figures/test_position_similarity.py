@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from conftest import randomise
 from figure_page import (
-    open_in_notebook,
     open_numbers,
     presses,
     reading,
@@ -235,9 +234,8 @@ def test_by_touch(book, vit):
     assert said(card).startswith("Position 9: ")
 
 
-def test_a_model_without_positions_is_refused_in_the_page_too(browser, vit):
-    page = open_in_notebook(browser, PositionSimilarity(vit))
+def test_a_model_without_positions_is_refused_in_the_page_too(notebook, vit):
+    page = notebook(PositionSimilarity(vit))
     card = started(page)
     page.evaluate("(payload) => model.set('vit', payload)", page_vit(small_vit("none")))
     assert soon(card.get_by_role("alert").inner_text).endswith("has no positions to compare")
-    page.close()
