@@ -258,7 +258,8 @@ def test_what_a_pass_returned_stays_when_the_next_one_is_computed(page, fashion,
         return {
             stays: JSON.stringify(flat(kept)) === before,
             repeats: JSON.stringify(flat(again)) === before,
-            tokens: [...vit.embed(first, {}).tokens].join() === [...again.tokens].join(),
+            tokens: [...vit.embed(first).tokens].join() === [...again.tokens].join(),
+            alone: [...vit.logits(first)],
             classified: streams.map((stream) => [...vit.classify(stream)]),
             predictions: again.predictions.map((each) => [...each]),
             stream: [...streams[2]],
@@ -269,6 +270,7 @@ def test_what_a_pass_returned_stays_when_the_next_one_is_computed(page, fashion,
     seen = page.evaluate(script, {"payload": page_vit(fashion), "pictures": texts})
     assert [seen[each] for each in ("stays", "repeats", "tokens")] == [True, True, True]
     assert seen["classified"] == seen["predictions"]
+    assert seen["alone"] == seen["predictions"][-1]
     norm = dequantised(fashion).transformer.layers[2][0].norm
     with torch.no_grad():
         expected = norm(torch.tensor(seen["stream"]).view(50, -1)).flatten()

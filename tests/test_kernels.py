@@ -98,11 +98,11 @@ def test_rows_are_transposed_normed_and_turned_into_weights(call, rows, columns)
 
 
 def test_what_is_far_below_the_largest_gets_exactly_nothing(call):
-    scores = torch.tensor([3.0, -83.0, -85.0, -1e6, 3.0])
-    (shares,) = call("softmax", scores, 1, 5, 1.0)
+    scores = torch.tensor([3.0, -83.0, -85.0, -197.0, -1e6, 3.0])
+    (shares,) = call("softmax", scores, 1, 6, 1.0)
     expected = scores.double().softmax(dim=0)
-    assert torch.equal(shares[2:4], torch.zeros(2))
-    kept = [0, 1, 4]
+    assert torch.equal(shares[2:5], torch.zeros(3))
+    kept = [0, 1, 5]
     torch.testing.assert_close(shares[kept].double(), expected[kept], rtol=1e-6, atol=0)
 
 

@@ -110,7 +110,16 @@ export class ViT {
     return { places, ...handOver(this.#memory, this.config, pass) };
   }
 
-  embed(pixels, changes) {
+  // The prediction alone, where many are wanted: nothing else is copied.
+  logits(pixels, changes = {}) {
+    const { pass } = this.#embed(pixels, changes);
+    this.#transformer(pass, changes);
+    this.#classify([pass.layers.at(-1).out], pass);
+    return this.#memory.read(pass.predictions, this.config.num_classes);
+  }
+
+  // What enters the encoder: { tokens, places }, as in `forward`.
+  embed(pixels, changes = {}) {
     const { pass, places } = this.#embed(pixels, changes);
     const tokens = this.#memory.read(pass.tokens, pass.n * this.config.dim);
     return { places, tokens };

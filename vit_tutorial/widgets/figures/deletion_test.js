@@ -39,8 +39,7 @@ export class DeletionTest {
     const known = this.#left[method];
     if (!known[gone]) {
       const keep = this.order[method].slice(gone);
-      const { logits } = this.vit.forward(this.bytes, { keep });
-      known[gone] = probabilities(logits);
+      known[gone] = probabilities(this.vit.logits(this.bytes, { keep }));
       if (!keep.length) this.#setEnd(known[gone]);
     }
     return known[gone];
