@@ -82,6 +82,7 @@ CHANGES = {  # arm: what of the baseline it changes, and to what
 CHANGES_OF_TINY = {
     **{f"vit-adamw-{rate}": {"matrix_lr": None, "lr": rate} for rate in RATES},
     **{f"vit-muon-{rate}": {"matrix_lr": rate} for rate in MUON_RATES},
+    **{arm: CHANGES[arm] for arm in EXPERIMENTS["recipe"] if arm not in ("baseline", "adamw")},
 }
 COUNTS = (500, 2_000, 10_000, 55_000)
 
