@@ -1,5 +1,6 @@
 """The walks of CONTRIBUTING.md, followed in a copy: the files it names are all that is needed."""
 
+import json
 import os
 import re
 import shutil
@@ -20,9 +21,8 @@ def named(title: str) -> set[str]:
     return set(paths)
 
 
-@pytest.fixture
-def copy(tmp_path):
-    """A copy of what the walks change, in which Python finds it first."""
+def copied(folder):
+    """Copy what the walks change; Python finds it first in there."""
 
     def ignore(folder, names):
         return {name for name in names if name == "__pycache__"}
@@ -30,10 +30,10 @@ def copy(tmp_path):
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=ignore)
+            shutil.copytree(source, folder / name, ignore=ignore)
         else:
-            shutil.copy(source, tmp_path / name)
-    return tmp_path
+            shutil.copy(source, folder / name)
+    return folder
 
 
 def edit(copy, changes: dict[str, dict | str]) -> None:
@@ -91,8 +91,10 @@ def test_the_readme_lists_every_module_below_those_that_it_imports():
 # An experiment's arm
 
 ARM = {
-    "vit_tutorial/experiments.py": {
-        '    "recipe": {': '        "few-images": changed(subset=200, validation=100, epochs=1),'
+    "vit_tutorial/arms.py": {
+        '    "recipe": {': (
+            '        "few-images": changed(BASELINE, subset=200, validation=100, epochs=1),'
+        )
     },
     "tests/test_experiments.py": {
         "CHANGES = {  # arm: what of the baseline it changes, and to what": (
@@ -100,8 +102,7 @@ ARM = {
         )
     },
 }
-ARM_TESTS = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_experiments.py", "-k"]
-ARM_TESTS += ["every_arm_belongs or few-images"]
+ARM_TESTS = ["tests/test_experiments.py", "-k", "every_arm_belongs or few-images"]
 TRAIN = ["-m", "vit_tutorial.experiments", "recipe", "--arms", "few-images"]
 READ = """
 from vit_tutorial.records import points, read_runs
@@ -117,10 +118,9 @@ def test_an_arm_s_walk_names_the_files_that_it_takes():
     assert named("To add an experiment arm") == set(ARM)
 
 
-def test_an_arm_is_a_row_that_trains_and_whose_runs_are_kept(copy):
-    edit(copy, ARM)
-    checked = run(copy, *ARM_TESTS)
-    assert checked.returncode == 0, checked.stdout
+def test_an_arm_is_a_row_that_trains_and_whose_runs_are_kept(followed):
+    copy, status, said = followed["arm", "nothing"]
+    assert status == 0, said
     assert f"\n   python {' '.join(TRAIN)}\n" in TEXT
     trained = run(copy, *TRAIN, "--seeds", "2", "--jobs", "1")
     assert trained.returncode == 0, trained.stderr
@@ -129,12 +129,6 @@ def test_an_arm_is_a_row_that_trains_and_whose_runs_are_kept(copy):
     assert kept.returncode == 0, kept.stderr
     read = run(copy, "-c", READ)
     assert read.returncode == 0, read.stderr
-
-
-@pytest.mark.parametrize("left_out", ARM)
-def test_each_file_of_an_arm_s_walk_is_needed(copy, left_out):
-    edit(copy, {name: change for name, change in ARM.items() if name != left_out})
-    assert run(copy, *ARM_TESTS).returncode == 1
 
 
 # A figure
@@ -242,14 +236,7 @@ FIGURE = {
         "ROWS = {": ROW,
     },
 }
-FIGURE_TESTS = [
-    "-m",
-    "pytest",
-    "-q",
-    "-p",
-    "no:cacheprovider",
-    "tests/figures/test_every_figure.py",
-]
+FIGURE_TESTS = ["tests/figures/test_every_figure.py", "-k", "threshold or the_table"]
 
 
 def test_a_figure_s_walk_names_the_files_that_it_takes():
@@ -257,15 +244,58 @@ def test_a_figure_s_walk_names_the_files_that_it_takes():
     assert named("To add a figure") - tests == set(FIGURE)
 
 
-def test_a_figure_is_its_files_and_a_row_and_passes_what_every_figure_has_to(copy):
-    edit(copy, FIGURE)
-    checked = run(copy, *FIGURE_TESTS, "-k", "threshold or the_table")
-    assert checked.returncode == 0, checked.stdout
-    passed = int(re.search(r"(\d+) passed", checked.stdout)[1])
-    assert passed >= 10
+def test_a_figure_is_its_files_and_a_row_and_passes_what_every_figure_has_to(followed):
+    _, status, said = followed["figure", "nothing"]
+    assert status == 0, said
+    assert int(re.search(r"(\d+) passed", said)[1]) >= 10
 
 
-@pytest.mark.parametrize("left_out", FIGURE)
-def test_each_file_of_a_figure_s_walk_is_needed(copy, left_out):
-    edit(copy, {name: change for name, change in FIGURE.items() if name != left_out})
-    assert run(copy, *FIGURE_TESTS, "-k", "the_table").returncode != 0
+# All walks at once
+
+WALKS = {"arm": (ARM, ARM_TESTS), "figure": (FIGURE, FIGURE_TESTS)}
+# Asks pytest in one copy after another, each time in a process that has imported already what is
+# the same everywhere and takes long.
+PYTEST = """
+import json, os, sys
+import nbformat, playwright.sync_api, pytest, torchvision_operators
+
+torchvision_library = torchvision_operators.declare()
+for folder, arguments in json.loads(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        for stream in (1, 2):
+            os.dup2(os.open("said", os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
+        sys.path.insert(0, folder)
+        sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *arguments]))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory):
+    """Follow each walk whole, and without each of its files: (walk, file) -> (copy, status, said).
+
+    The status is that of pytest, asked for what the walk says.
+    """
+    copies = {}
+    for walk, (changes, _) in WALKS.items():
+        for left_out in ("nothing", *changes):
+            copy = copies[walk, left_out] = copied(tmp_path_factory.mktemp(walk))
+            edit(copy, {name: change for name, change in changes.items() if name != left_out})
+    each = [(str(copy), WALKS[walk][1]) for (walk, _), copy in copies.items()]
+    done = run(ROOT / ".ci", "-c", PYTEST, json.dumps(each))
+    assert done.returncode == 0, done.stderr
+    statuses = map(int, done.stdout.split())
+    return {
+        which: (copy, status, (copy / "said").read_text("utf8"))
+        for (which, copy), status in zip(copies.items(), statuses, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("walk", "left_out"), [(walk, file) for walk, (changes, _) in WALKS.items() for file in changes]
+)
+def test_each_file_of_a_walk_is_needed(followed, walk, left_out):
+    _, status, said = followed[walk, left_out]
+    assert status != 0, said
