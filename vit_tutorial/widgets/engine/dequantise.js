@@ -1,15 +1,20 @@
 // A model's weights, from the text that a page is given.
 
-// The weights by their names, from what quantise.py wrote: first every float32, tensor by tensor
-// (all of a single row, or a scale for each of several), then the int8 rows.
+// The weights by their names, from what quantise.py wrote: first every float32,
+// tensor by tensor (all of a single row, or a scale for each of several), then
+// the int8 rows.
 export function dequantise(tensors, data) {
   const bytes = fromBase64(data);
   const entries = Object.entries(tensors).map(([name, shape]) => {
     const size = shape.reduce((a, b) => a * b, 1);
     // a convolution's row is a whole filter
-    return { name, size, rows: shape.length === 4 ? shape[0] : size / shape.at(-1) };
+    const rows = shape.length === 4 ? shape[0] : size / shape.at(-1);
+    return { name, size, rows };
   });
-  const count = entries.reduce((sum, { size, rows }) => sum + (rows > 1 ? rows : size), 0);
+  const count = entries.reduce(
+    (sum, { size, rows }) => sum + (rows > 1 ? rows : size),
+    0,
+  );
   const floats = new Float32Array(bytes.buffer, 0, count);
   const integers = new Int8Array(bytes.buffer, 4 * count);
   const weights = {};
@@ -23,7 +28,8 @@ export function dequantise(tensors, data) {
       const length = size / rows;
       for (let row = 0, i = 0; row < rows; row++) {
         const scale = floats[float + row];
-        for (const end = i + length; i < end; i++) weight[i] = integers[integer + i] * scale;
+        for (const end = i + length; i < end; i++)
+          weight[i] = integers[integer + i] * scale;
       }
       weights[name] = weight;
       integer += size;

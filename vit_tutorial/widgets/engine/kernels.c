@@ -3,8 +3,8 @@
 //
 // Matrices are float32, row by row, and lie in WebAssembly's memory. A read may
 // run past a row's end, by seven numbers at most, so memory.js leaves as many
-// free behind the last matrix; a write never does. A kernel may write over what
-// it reads, except `transpose`, and `product` over a or b.
+// free behind the last matrix; a write never does. A result may replace what it
+// comes from, except of `transpose`, of `pool`, and of a product's factors.
 
 #include <wasm_simd128.h>
 
