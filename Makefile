@@ -18,7 +18,7 @@ book: _build/html/.built ## build the book into _build/html (the first time: a m
 	@printf '\nThe book is ready:\n  %s\n  file://%s\n' _build/html/index.html '$(CURDIR)/_build/html/index.html'
 
 test: book lint ## check everything: code, parity with other libraries, notebooks, pages
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n3 --dist=loadfile --nbval --nbval-current-env tests book
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n3 --dist=loadfile --no-loadscope-reorder --nbval --nbval-current-env tests book
 
 lab: .venv/.all ## open the chapters in JupyterLab
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.ci$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) book

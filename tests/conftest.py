@@ -15,6 +15,13 @@ from playwright.sync_api import sync_playwright
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 
+# What takes minutes, the longest first: begun last, it would keep one worker busy and the others
+# waiting (`make test` hands out files in this order).
+LONGEST = """
+    test_train test_every_figure 07_training test_contributing test_pages 09_attention_maps
+    test_pretrained test_gpu_run test_experiments 03_class_token test_inpage_cnn 10_pretrained
+""".split()
+
 TORCHVISION_LIBRARY = torchvision_operators.declare()
 torch.set_num_threads(1)  # the tests' tensors are so small that threads only wait for each other
 
@@ -31,6 +38,12 @@ def randomise(model: torch.nn.Module, std: float = 0.2) -> torch.nn.Module:
 def pytest_configure(config):
     """Where the chapters are tested too, their cells run twice."""
     config.pluginmanager.register(twice, "twice")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest; the rest stays in its order."""
+    order = {stem: place for place, stem in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(autouse=True)

@@ -91,7 +91,7 @@ def test_the_setup_cell_s_address_is_the_repository_of_the_configuration():
 
 def test_nbval_collects_every_code_cell_of_every_notebook():
     arguments = nbval_arguments()
-    files_at_once = {"-n3", "--dist=loadfile"}
+    files_at_once = {"-n3", "--dist=loadfile", "--no-loadscope-reorder"}
     assert {"--nbval", "--nbval-current-env", "tests", "book"} == set(arguments) - files_at_once
     arguments.remove("tests")
     collected = subprocess.run(
