@@ -763,6 +763,7 @@ POINTS = {
     "model": (run, "save_model", 1, lambda model, path: path.write_bytes(b"half")),
     "half of the last log": (records, "write_whole", 9, half),
 }
+import torch._dynamo  # or each child's first optimiser would, for a second
 for number, point in enumerate(POINTS.values()):
     child = os.fork()  # to import PyTorch once for all
     if not child:
