@@ -440,7 +440,11 @@ ROWS = {
             Playground(small_vit(), images(), [0, 1, 2], small=True),
             Playground(small_vit(), images(), [0, 1, 2], challenge=True, dropped=range(49)),
         ],
-        elsewhere=["own", "challenge", "draw", "bring a picture", "challenge me"],
+        ready=lambda card: expect(card).not_to_have_attribute("aria-busy", "true"),
+        elsewhere=[
+            *("own", "challenge", "Draw", "Upload image", "Challenge me", "Today’s challenge"),
+            *("Undo", "Redo"),
+        ],
     ),
 }  # fmt: skip
 

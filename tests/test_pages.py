@@ -296,7 +296,7 @@ def test_a_link_to_a_figure_is_followed_in_the_page_itself(browser, addresses, s
         f"{addresses[scheme]}/book/12_playground.html"
         '#vt=1&figure=playground&number=0&state={"dropped":[0,1,2]}'
     )
-    assert "3 of 49 patches dropped" in said(page.locator(".vt-card").first)
+    assert "3 of 49 patches removed" in said(page.locator(".vt-card").first)
     assert noise == []
     page.close()
 

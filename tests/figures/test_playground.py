@@ -7,6 +7,7 @@ import re
 from base64 import b64decode, b64encode
 from urllib.parse import parse_qs, urlparse
 
+import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
@@ -27,7 +28,13 @@ from figure_page import (
 )
 from playwright.sync_api import expect
 
-from vit_tutorial import ViT, change_temperature, record_attention, switch_off_heads
+from vit_tutorial import (
+    ViT,
+    change_temperature,
+    load_pretrained,
+    record_attention,
+    switch_off_heads,
+)
 from vit_tutorial.data import load_dataset, normalize
 from vit_tutorial.widgets import Playground, dequantised
 from vit_tutorial.widgets.shuffle import shuffled
@@ -45,6 +52,7 @@ NAMES = (
     "boot",
 )
 INK = 180
+CIVIDIS = matplotlib.colormaps["cividis"]
 
 
 def small_vit(**changes):
@@ -120,6 +128,11 @@ def answers(
     return torch.cat(stages).softmax(dim=1)
 
 
+def ready(card):
+    """Wait until mistakes and discoveries have been looked for, however slow the machine."""
+    expect(card).not_to_have_attribute("aria-busy", "true", timeout=120_000)
+
+
 @reading
 def table(card):
     """The folded table: class -> its numbers, as shares."""
@@ -165,6 +178,16 @@ def assert_drawn(page, card, expected):
     )
 
 
+def choose(card, name):
+    """Choose a thumbnail by mouse."""
+    card.get_by_title(re.compile(f"^{name}\\b")).click()
+
+
+@reading
+def chosen(card):
+    return card.locator(".vt-thumbs :checked").get_attribute("aria-label")
+
+
 def patch_cell(card, patch):
     return card.get_by_role("gridcell", name=re.compile(rf"^patch {patch},"))
 
@@ -193,7 +216,7 @@ def test_an_own_picture_of_another_size_is_refused(vit, images, own, message):
 def test_a_model_of_colours_and_labels_that_do_not_fit_are_refused(vit, images):
     with pytest.raises(ValueError, match="takes a ViT with channels=1, got channels=3"):
         Playground(small_vit(channels=3), images)
-    with pytest.raises(ValueError, match="a label for each picture, got 3 for 4"):
+    with pytest.raises(ValueError, match="a label for each image, got 3 for 4"):
         Playground(vit, images, [1, 2, 3])
     with pytest.raises(ValueError, match="a label is one of 0 to 9, got 10"):
         Playground(vit, images, [1, 2, 3, 10])
@@ -207,8 +230,8 @@ def test_the_still_says_what_pytorch_answers(vit, images):
     svg, words = Playground(vit, images, picture=1, heads_off=[(1, 0)], **changes).still()
     best = stages[-1].argmax().item()
     assert words == (
-        "Picture 2, 46 of 49 patches to be seen, shuffled. "
-        f"The model answers {NAMES[best]}, {stages[-1, best]:.0%}."
+        "Image 2, 46 of 49 patches visible, shuffled. "
+        f"The model predicts {NAMES[best]}, {stages[-1, best]:.0%}."
     )
     assert f"{100 * stages[-1, best]:.0f}%</text>" in svg
 
@@ -216,13 +239,13 @@ def test_the_still_says_what_pytorch_answers(vit, images):
 def test_a_challenge_s_still_keeps_the_answer_to_itself(vit, images):
     figure = Playground(vit, images, dropped=range(49), challenge=True)
     svg, words = figure.still()
-    assert words == "Picture 1, 0 of 49 patches to be seen. What is it?"
+    assert words == "Image 1, 0 of 49 patches visible. What is it?"
     assert not any(name in svg for name in NAMES)
 
 
 def test_the_small_one_s_html_is_small(vit, data):
     one = Playground(vit, *data, small=True)
-    assert "The model answers" in one.still()[1]
+    assert "The model predicts" in one.still()[1]
     assert len(one.to_html()) - len(json.dumps(one.vit)) < 20_000
     assert [picture["label"] for picture in one.pictures] == data[1].tolist()
 
@@ -267,13 +290,14 @@ def test_the_maps_are_pytorch_s_and_a_head_that_is_off_gives_nothing(book, vit, 
                 "(c) => [...c.getContext('2d').getImageData(0, 0, 7, 7).data]"
             )
             pixels = np.array(pixels).reshape(49, 4)
-            row = maps[layer][0, head, 1 + kept.index(25), 1:]
+            own, row = maps[layer][0, head, 1 + kept.index(25)].split([1, 46 - 1])
             if (layer, head) == (0, 1):
                 assert name.endswith(": off")
                 assert not pixels.any()
                 continue
             assert name.endswith(
-                f"most of a patch: {percent(row.max())} to patch {kept[row.argmax()] + 1}"
+                f"strongest: patch {kept[row.argmax()] + 1}, {percent(row.max())}, "
+                f"class token {percent(own)}"
             )
             there = [place for place, patch in enumerate(shuffled(49, 4)) if patch in kept]
             assert pixels[:, 3].nonzero()[0].tolist() == there  # what is dropped stays empty
@@ -290,10 +314,10 @@ def test_the_bars_after_each_layer_follow(book, vit, images):
     expect(lines).to_have_count(3)
     for layer, shares in enumerate(stages):
         leader = shares.argmax().item()
-        leads = f"\n{NAMES[leader]} {percent(shares[leader])}"
-        assert soon(lines.nth(layer).inner_text).endswith(leads)
+        share = shares[stages[-1].argmax()]  # the bar and the number are of one class
+        assert soon(lines.nth(layer).inner_text).endswith(f"\n{percent(share)}\n{NAMES[leader]}")
         width = lines.nth(layer).locator(".vt-answer-length").evaluate("(e) => e.style.width")
-        assert float(width[:-1]) == pytest.approx(100 * shares[stages[-1].argmax()].item(), abs=0.1)
+        assert float(width[:-1]) == pytest.approx(100 * share.item(), abs=0.1)
 
 
 def test_without_a_class_token_the_last_patch_leaves_nothing_to_answer_from(book, images):
@@ -302,7 +326,7 @@ def test_without_a_class_token_the_last_patch_leaves_nothing_to_answer_from(book
     card = page.locator(".vt-card")
     changes = {"dropped": range(1, 49), "positions": False}
     assert agrees(card, answers(vit, images[0]), answers(vit, images[0], **changes))
-    assert soon(card.get_by_role("button", name="the class token asks").count) == 0
+    assert soon(card.get_by_role("button", name="the class token attends").count) == 0
     patch_cell(card, 1).click()
     assert said(card).startswith("No patch is left, and this model has no class token")
     expect(card.locator("> .vt-note")).to_be_hidden()
@@ -335,44 +359,44 @@ def test_by_mouse(book, vit, images):
     before = answers(vit, images[0])
     first = NAMES[before[-1].argmax()]
     assert said(card) == f"{first} {percent(before[-1].max())}, from all 49 patches."
-    asking = card.get_by_text(re.compile("^where .* looks"))
+    asking = card.get_by_text(re.compile("^what .* attends to"))
 
     patch_cell(card, 9).click()
     patch_cell(card, 10).click()
-    assert soon(asking.inner_text) == "where the class token looks (patch 10 is dropped)"
+    assert soon(asking.inner_text) == "what the class token attends to (patch 10 is removed)"
     stages = answers(vit, images[0], dropped=[8, 9])
     assert agrees(card, before, stages)
-    assert said(card).endswith("2 of 49 patches dropped.")
+    assert said(card).endswith("2 of 49 patches removed.")
     was = percent(before[-1].max())
     was = was if stages[-1].argmax() == before[-1].argmax() else f"{first} {was}"
     assert f"(was {was})" in said(card)
     assert soon(patch_cell(card, 9).get_attribute, "data-dropped") == "true"
     patch_cell(card, 20).hover()
-    assert soon(asking.inner_text) == "where patch 20 looks"
+    assert soon(asking.inner_text) == "what patch 20 attends to"
     card.get_by_role("button", name="reset").hover()
-    assert soon(asking.inner_text) == "where the class token looks"
+    assert soon(asking.inner_text) == "what the class token attends to"
     patch_cell(card, 9).click()
     assert agrees(card, before, answers(vit, images[0], dropped=[9]))
 
-    card.get_by_label("a click").select_option("asks")
+    card.get_by_label("Click to").select_option("inspect")
     patch_cell(card, 33).click()
     card.get_by_role("button", name="reset").hover()
-    assert soon(asking.inner_text) == "where patch 33 looks"
-    assert said(card).endswith("1 of 49 patches dropped.")
-    card.get_by_role("button", name="the class token asks").click()
-    assert soon(asking.inner_text) == "where the class token looks"
+    assert soon(asking.inner_text) == "what patch 33 attends to"
+    assert said(card).endswith("1 of 49 patches removed.")
+    card.get_by_role("button", name="the class token attends").click()
+    assert soon(asking.inner_text) == "what the class token attends to"
 
     card.get_by_role("gridcell", name="layer 2, head 1:").click()
     assert agrees(card, before, answers(vit, images[0], dropped=[9], heads_off={1: [0]}))
-    assert said(card).endswith("1 of 49 patches dropped, 1 of 4 heads off.")
+    assert said(card).endswith("1 of 49 patches removed, 1 of 4 heads off.")
     card.get_by_role("gridcell", name="layer 2, head 1:").click()
-    card.get_by_role("button", name="shuffle").click()
-    card.get_by_role("button", name="shuffle").click()
+    card.get_by_role("button", name="Shuffle patches").click()
+    card.get_by_role("button", name="Shuffle patches").click()
     assert agrees(card, before, answers(vit, images[0], dropped=[9], seed=2))
-    card.get_by_role("button", name="in order").click()
+    card.get_by_role("button", name="Unshuffle").click()
     card.get_by_label("positions").uncheck()
     assert agrees(card, before, answers(vit, images[0], dropped=[9], positions=False))
-    card.get_by_label("picture", exact=True).select_option("picture 3")
+    choose(card, "image 3")
     changes = {"dropped": [9], "positions": False}
     assert agrees(card, answers(vit, images[2]), answers(vit, images[2], **changes))
     card.get_by_role("button", name="reset").click()
@@ -386,7 +410,7 @@ def test_half_of_it_is_dropped_at_random_or_by_attention(book, vit, images):
     dropped = soon(lambda: link_of(page, card)[0]["dropped"])
     halves = []
     for _ in range(2):
-        card.get_by_role("button", name="drop a random half").click()
+        card.get_by_role("button", name="remove a random half").click()
         assert dropped != (halves[-1] if halves else [])
         halves.append(dropped.now)
         assert agrees(card, before, answers(vit, images[0], dropped=halves[-1]), outcome=False)
@@ -396,9 +420,9 @@ def test_half_of_it_is_dropped_at_random_or_by_attention(book, vit, images):
     maps = []
     answers(vit, images[0], maps=maps)
     most = maps[-1].mean(dim=1)[0, 0, 1:].argsort(descending=True)[:24]
-    card.get_by_role("button", name="drop by attention").click()
+    card.get_by_role("button", name="remove the most-attended half").click()
     assert dropped == sorted(most.tolist())
-    card.get_by_role("button", name="drop none").click()
+    card.get_by_role("button", name="Restore all").click()
     assert said(card).endswith("from all 49 patches.")
 
 
@@ -407,13 +431,15 @@ def test_by_keyboard_alone(book, vit, images):
     card = page.locator(".vt-card")
     before = answers(vit, images[0])
     card.wait_for()
-    asking = card.get_by_text(re.compile("^where .* looks"))
-    assert press(page, "Tab") == "the class token asks"
+    asking = card.get_by_text(re.compile("^what .* attends to"))
+    ready(card)
+    card.get_by_role("button", name="Upload image").focus()
+    assert press(page, "Tab", "Tab", "Tab") == "the class token attends"  # past undo and redo
     assert press(page, "Tab") == "patch 1, row 1, column 1"
     assert press(page, "ArrowRight", "ArrowDown") == "patch 9, row 2, column 2"
-    assert soon(asking.inner_text) == "where patch 9 looks"
-    assert press(page, "Space") == "patch 9, row 2, column 2, dropped"
-    assert soon(asking.inner_text) == "where the class token looks (patch 9 is dropped)"
+    assert soon(asking.inner_text) == "what patch 9 attends to"
+    assert press(page, "Space") == "patch 9, row 2, column 2, removed"
+    assert soon(asking.inner_text) == "what the class token attends to (patch 9 is removed)"
     press(page, "ArrowRight", "Enter", "ArrowLeft", "Space")
     assert agrees(card, before, answers(vit, images[0], dropped=[9]))
     card.locator("summary").click()  # close it again
@@ -421,15 +447,17 @@ def test_by_keyboard_alone(book, vit, images):
     patch_cell(card, 9).focus()
     assert press(page, "Tab").startswith("layer 1, head 1")
     press(page, "ArrowRight", "ArrowDown", "Space")
-    assert said(card).endswith("1 of 49 patches dropped, 1 of 4 heads off.")
-    press(page, "Enter", "Tab", "ArrowDown")  # the choice of the picture
-    assert soon(card.get_by_label("picture", exact=True).input_value) == "1"
-    press(page, *["Tab"] * 3, "Enter")  # past draw and bring to "none"
+    assert said(card).endswith("1 of 49 patches removed, 1 of 4 heads off.")
+    press(page, "Enter", "Control+z")  # the head is on again, and off
+    assert said(card).endswith("1 of 49 patches removed, 1 of 4 heads off.")
+    press(page, "Control+Shift+z")
+    card.get_by_role("radio", name="image 1").focus()
+    assert press(page, "ArrowRight").startswith("image 2")
     second = answers(vit, images[1])
+    card.get_by_role("button", name="Restore all").press("Enter")
     assert agrees(card, second, second)
-    card.get_by_role("button", name="drop none").focus()
-    press(page, *["Tab"] * 4, "Enter")  # past the halves and what a click does, to "shuffle"
-    press(page, *["Tab"] * 2, "Space")  # past "in order" to the positions
+    card.get_by_role("button", name="Shuffle patches").press("Enter")
+    press(page, *["Tab"] * 2, "Space")  # past "Unshuffle" to the positions
     press(page, "Tab", "End")  # the temperature
     changes = {"seed": 1, "positions": False, "temperature": 4.0}
     assert agrees(card, second, answers(vit, images[1], **changes))
@@ -439,7 +467,7 @@ def test_by_keyboard_alone(book, vit, images):
 def test_after_the_last_order_comes_the_first(book, vit, images):
     page = book.open(Playground(vit, images, seed=2**31 - 1))
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="shuffle").click()
+    card.get_by_role("button", name="Shuffle patches").click()
     assert said(card).endswith("shuffled (1).")
     expect(card.locator("> .vt-note")).to_be_hidden()
 
@@ -482,31 +510,33 @@ def test_by_touch(book, vit, images):
     patch_cell(card, 9).tap()
     before = answers(vit, images[0])
     assert agrees(card, before, answers(vit, images[0], dropped=[8]))
-    card.get_by_label("a click").select_option("asks")
+    card.get_by_label("Click to").select_option("inspect")
     patch_cell(card, 20).tap()
-    assert said(card).endswith("1 of 49 patches dropped.")
-    expect(card.get_by_text(re.compile("^where .* looks"))).to_have_text("where patch 20 looks")
+    assert said(card).endswith("1 of 49 patches removed.")
+    expect(card.get_by_text(re.compile("^what .* attends to"))).to_have_text(
+        "what patch 20 attends to"
+    )
 
 
 def test_a_surprise_is_a_picture_with_the_fewest_patches_it_takes(book, vit, images):
     page = book.open(Playground(vit, images))
     card = page.locator(".vt-card")
     card.get_by_role("button", name="surprise me").click()
-    answer = answers(vit, images[0])[-1].argmax()
+    state = link_of(page, card)[0]
+    image = images[state["picture"]]
+    assert state["picture"] != 0  # which was in view
+    answer = answers(vit, image)[-1].argmax()
     kept = []
     while len(kept) < 6:
         reached = {
-            patch: answers(vit, images[0], dropped=set(range(49)) - {*kept, patch})[-1, answer]
+            patch: answers(vit, image, dropped=set(range(49)) - {*kept, patch})[-1, answer]
             for patch in range(49)
             if patch not in kept
         }
         kept.append(max(reached, key=reached.get))
         if max(reached.values()) > 0.5:
             break
-    dropped = soon(lambda: link_of(page, card)[0]["dropped"])
-    assert dropped == sorted(set(range(49)) - set(kept))
-    card.get_by_role("button", name="surprise me").click()
-    assert soon(card.get_by_label("picture", exact=True).input_value) == "1"
+    assert state["dropped"] == sorted(set(range(49)) - set(kept))
 
 
 # Drawing
@@ -515,9 +545,9 @@ def test_a_surprise_is_a_picture_with_the_fewest_patches_it_takes(book, vit, ima
 def test_a_drawing_by_mouse_is_read_as_it_grows(book, vit, images):
     page = book.open(Playground(vit, images, dropped=[1], seed=2))
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="draw", exact=True).click()
+    card.get_by_role("button", name="Draw", exact=True).click()
     empty = answers(vit, torch.zeros(1, 28, 28, dtype=torch.uint8))
-    assert said(card).startswith("The picture is empty, and the model answers all the same. ")
+    assert said(card).startswith("The image is empty; the model predicts anyway. ")
     assert agrees(card, empty, empty)  # nothing is dropped or shuffled under the pen
     pad = card.get_by_role("application")
     box = pad.bounding_box()
@@ -545,9 +575,9 @@ def test_a_drawing_by_mouse_is_read_as_it_grows(book, vit, images):
     page.mouse.up()
     expected[10, 8] = 0
     assert_drawn(page, card, expected)
-    card.get_by_role("button", name="clear").click()
-    expect(card.locator(".vt-outcome")).to_contain_text("The picture is empty")
-    card.get_by_role("button", name="done drawing").click()
+    card.get_by_role("button", name="Clear").click()
+    expect(card.locator(".vt-outcome")).to_contain_text("The image is empty")
+    card.get_by_role("button", name="Stop drawing").click()
     expect(pad).to_be_hidden()
     expect(patch_cell(card, 1)).to_be_visible()
 
@@ -555,7 +585,7 @@ def test_a_drawing_by_mouse_is_read_as_it_grows(book, vit, images):
 def test_a_drawing_by_keyboard(book, vit, images):
     page = book.open(Playground(vit, images))
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="draw", exact=True).press("Enter")
+    card.get_by_role("button", name="Draw", exact=True).press("Enter")
     assert press(page).startswith("Drawing, 28 by 28 pixels. Arrow keys move the pen")
     press(page, "Shift+ArrowLeft", "ArrowUp", "Space", "ArrowRight", "ArrowRight", "Space")
     where = card.get_by_text("The pen is")
@@ -571,7 +601,7 @@ def test_a_drawing_by_keyboard(book, vit, images):
 def test_a_drawing_by_touch(book, vit, images):
     page = book.open(Playground(vit, images), width=360, has_touch=True)
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="draw", exact=True).tap()
+    card.get_by_role("button", name="Draw", exact=True).tap()
     box = card.get_by_role("application").bounding_box()  # it has come into sight
     side = box["width"] / 28
     touch = page.context.new_cdp_session(page)
@@ -597,7 +627,7 @@ def png(pixels):
 def bringing(book, vit, images):
     page = book.open(Playground(vit, images))
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="bring a picture").click()
+    card.get_by_role("button", name="Upload image").click()
     return page, card, card.locator("input[type=file]")
 
 
@@ -606,7 +636,7 @@ def test_a_picture_is_shrunk_turned_grey_and_turned_round(bringing, vit):
     shirt = np.full((60, 30, 3), 255, np.uint8)
     shirt[15:45, 5:25] = (200, 100, 50)  # dark on white, twice as high as wide
     file.set_input_files({"name": "shirt.png", "mimeType": "image/png", "buffer": png(shirt)})
-    expect(card.get_by_label("picture", exact=True)).to_have_value("4")
+    assert chosen(card) == "your own image"
     brought = own_picture(page, card).now
     grey = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
     assert brought[14, 14] == pytest.approx(255 - grey, abs=1)  # light for dark, as the model knows
@@ -618,14 +648,14 @@ def test_a_picture_is_shrunk_turned_grey_and_turned_round(bringing, vit):
     stages = answers(vit, torch.tensor(brought.copy())[None])
     assert agrees(card, stages, stages, outcome=False)
 
-    invert = card.get_by_label("dark for light")
+    invert = card.get_by_label("Invert colours")
     expect(invert).to_be_checked()
     invert.uncheck()
     assert own_picture(page, card)[14, 14] == pytest.approx(grey, abs=1)
     assert own_picture(page, card)[0, 0] == 255
     assert all(address.startswith(("file:", "data:", "blob:")) for address in page.asked)
     assert "sent nowhere" in soon(card.inner_text)
-    assert "it has no “none of these”" in soon(card.inner_text)
+    assert "there is no “none of these”" in soon(card.inner_text)
     assert page.noise == []
 
 
@@ -633,7 +663,7 @@ def test_a_picture_is_shrunk_turned_grey_and_turned_round(bringing, vit):
     ("name", "kind", "content", "message"),
     [
         ("a.png", "image/png", b"a text", "“a.png” cannot be opened: it is damaged"),
-        ("a.txt", "text/plain", b"a text", "“a.txt” is not a picture."),
+        ("a.txt", "text/plain", b"a text", "“a.txt” is not an image."),
         (
             "a.png",
             "image/png",
@@ -648,11 +678,11 @@ def test_what_cannot_be_brought_is_said_and_nothing_changes(bringing, name, kind
     file.set_input_files({"name": name, "mimeType": kind, "buffer": content})
     expect(card.locator(".vt-bring .vt-note")).to_contain_text(message)
     assert said(card) == before
-    assert soon(card.get_by_label("picture", exact=True).input_value) == "0"
+    assert chosen(card).startswith("image 1")
     shirt = {"name": "b.png", "mimeType": "image/png", "buffer": png(np.zeros((9, 9, 3), np.uint8))}
     file.set_input_files(shirt)
     expect(card.locator(".vt-bring .vt-note")).to_be_hidden()
-    assert said(card).startswith("The picture is empty")
+    assert said(card).startswith("The image is empty")
 
 
 def give(card, way, *, bytes_more=0):
@@ -679,16 +709,16 @@ def test_a_file_of_many_megabytes_is_not_even_opened(bringing):
     _, card, _ = bringing
     give(card, "drop", bytes_more=20 * 2**20)
     expect(card.locator(".vt-bring .vt-note")).to_contain_text("“a.png” is larger than 20 megaby")
-    assert soon(card.get_by_label("picture", exact=True).input_value) == "0"
+    assert chosen(card).startswith("image 1")
     give(card, "drop")
-    expect(card.get_by_label("picture", exact=True)).to_have_value("4")
+    assert chosen(card) == "your own image"
 
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
 def test_a_picture_is_dropped_or_pasted(bringing, way):
     page, card, _ = bringing
     give(card, way)
-    expect(card.get_by_label("picture", exact=True)).to_have_value("4")
+    assert chosen(card) == "your own image"
     assert own_picture(page, card).becomes(lambda pixels: set(pixels.flatten()) == {90})
 
 
@@ -712,11 +742,11 @@ Object.defineProperty(HTMLImageElement.prototype, "src", {
 def test_of_two_files_the_later_counts_however_slow_the_first(book, vit, images, slow):
     page = book.open(Playground(vit, images), before=HOLD)
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="bring a picture").click()
+    card.get_by_role("button", name="Upload image").click()
     file = card.locator("input[type=file]")
     for name, content in (("slow", slow), ("quick", png(np.full((9, 9, 3), 90, np.uint8)))):
         file.set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
-    expect(card.get_by_label("picture", exact=True)).to_have_value("4")
+    assert chosen(card) == "your own image"
     assert own_picture(page, card).becomes(lambda pixels: set(pixels.flatten()) == {90})
     page.evaluate("release()")
     wait_for_turns(page)
@@ -727,71 +757,94 @@ def test_of_two_files_the_later_counts_however_slow_the_first(book, vit, images,
 # Challenges
 
 
+COPIES = """void (navigator.clipboard.writeText = async (text) => {
+    globalThis.copied = text;
+})"""
+
+
 def test_a_challenge_hides_the_answer_until_there_is_a_guess(book, vit, data):
     page = book.open(Playground(vit, *data))
     card = page.locator(".vt-card")
     prediction = card.locator(".vt-answers")
-    card.get_by_role("button", name="challenge me").click()
+    ready(card)
+    card.get_by_role("button", name="Challenge me").click()
     expect(prediction).to_be_hidden()
+    expect(card.locator(".vt-thumbs")).to_be_hidden()
+    expect(card.locator(".vt-question")).to_have_text("How few patches do you need?")
+    expect(card.get_by_text(re.compile("sneaker|image \\d")).filter(visible=True)).to_have_count(0)
     expect(card.locator(".vt-maps")).to_be_hidden()
-    assert said(card) == "0 of 49 patches to be seen."
+    assert said(card) == "0 of 49 patches visible."
     assert said(card).becomes(lambda text: not any(name in text for name in NAMES))
     assert press(page, "Space") == "patch 25, row 4, column 4"  # where the keyboard begins
     patch_cell(card, 25).click()  # seen is seen
     patch_cell(card, 26).click()
-    assert said(card) == "2 of 49 patches to be seen."
+    assert said(card) == "2 of 49 patches visible."
     state, link = link_of(page, card)
     index = state["picture"]
     assert index != 0
     truth = NAMES[data[1][index]]
     card.get_by_label("It is", exact=True).select_option(truth)
-    card.get_by_role("button", name="that is my guess").click()
+    card.get_by_role("button", name="Guess").click()
 
     stages = answers(vit, data[0][index], dropped=set(range(49)) - {24, 25})
     model = f"{NAMES[stages[-1].argmax()]} ({percent(stages[-1].max())})"
     told = soon(card.locator(".vt-guess").inner_text)
-    assert f"You said: {truth}, after 2 patches." in told
-    assert f"The model, from the same 2 patches: {model}. It is: {truth}." in told
-    assert "You were right after so many patches: 2." in told
+    assert f"You: {truth}, after 2 patches." in told
+    assert f"The model, from the same 2 patches: {model}. The label: {truth}." in told
+    models = int(stages[-1].argmax() == data[1][index])
+    assert f"Score: you 1, model {models}, of 1. Your correct guesses used 2 patches." in told
     expect(prediction).to_be_visible()
-    assert press(page) == "another one"
-    assert agrees(card, answers(vit, data[0][index]), stages)
-    card.get_by_role("button", name="another one").click()
+    assert press(page) == "Next image"
+    whole = answers(vit, data[0][index])
+    assert agrees(card, whole, whole)  # nothing is hidden any more
+    replay = card.get_by_role("button", name="Replay")
+    for visible in ({24, 25} - {24, 25}, {24}, {24, 25}):  # in the order of the reader's clicks
+        replay.click()
+        expected = answers(vit, data[0][index], dropped=set(range(49)) - visible)
+        assert agrees(card, whole, expected)
+    page.evaluate(COPIES)
+    card.get_by_role("button", name="Copy result").click()
+    result = soon(page.evaluate, "copied")
+    assert result.startswith("Me against a Vision Transformer. Score: you 1, model")
+    assert "2: me 🟩 model" in result
+    card.get_by_role("button", name="Next image").click()
     assert press(page).startswith("patch 25")
     expect(prediction).to_be_hidden()
-    card.get_by_role("button", name="I give up").click()
+    card.get_by_role("button", name="Give up").click()
     assert "You gave up, after 0 patches. The model, from the same 0 patches: " in told
-    assert "after so many patches: 2." in told
+    assert "of 2. Your correct guesses used 2 patches." in told
 
     follow(page, link)  # what a teacher sends
-    assert said(card) == "2 of 49 patches to be seen."
+    assert said(card) == "2 of 49 patches visible."
     expect(prediction).to_be_hidden()
 
 
 def test_the_truth_is_told_on_demand_and_only_where_it_is_known(book, vit, data):
     page = book.open(Playground(vit, *data), Playground(vit, data[0]))
     known, unknown = cards(page, 2)
-    known.get_by_role("button", name="what is it?").click()
-    expect(known.get_by_text(f"It is: {NAMES[data[1][0]]}.")).to_be_visible()
-    known.get_by_label("picture", exact=True).select_option("picture 2")
-    expect(known.get_by_text("It is: ")).to_be_hidden()
-    expect(unknown.get_by_role("button", name="what is it?")).to_be_hidden()
-    unknown.get_by_role("button", name="challenge me").click()
-    unknown.get_by_role("button", name="I give up").click()
-    assert "Nobody has told this page what it is." in soon(unknown.inner_text)
+    known.get_by_role("button", name="Show true label").click()
+    expect(known.get_by_text(f"Label: {NAMES[data[1][0]]}.")).to_be_visible()
+    choose(known, "image 2")
+    expect(known.get_by_text("Label: ")).to_be_hidden()
+    expect(unknown.get_by_role("button", name="Show true label")).to_be_hidden()
+    unknown.get_by_role("button", name="Challenge me").click()
+    unknown.get_by_role("button", name="Give up").click()
+    assert "There is no label for this image." in soon(unknown.inner_text)
 
 
 # The small one, and every reader
 
 
-def test_the_small_one_has_the_picture_the_answer_and_four_buttons(book, vit, images):
+def test_the_small_one_has_the_image_the_prediction_and_discoveries(book, vit, images):
     page = book.open(Playground(vit, images, small=True))
     card = page.locator(".vt-card")
-    card.wait_for()
-    visible = card.locator("button, select, input").filter(visible=True)
-    assert soon(visible.all_inner_texts) == ["shuffle", "surprise me", "reset", "copy link"]
+    ready(card)
+    visible = card.locator(".vt-controls:not(.vt-discoveries) > :is(button, select)")
+    last = ["Restore all", "Shuffle patches", "surprise me", "reset", "copy link"]
+    assert soon(visible.all_inner_texts) == ["Undo", "Redo", *last]
+    assert soon(card.locator(".vt-discoveries button").count) > 0
     patch_cell(card, 9).click()
-    card.get_by_role("button", name="shuffle").click()
+    card.get_by_role("button", name="Shuffle patches").click()
     before = answers(vit, images[0])
     assert agrees(card, before, answers(vit, images[0], dropped=[8], seed=1))
     page.evaluate("void (document.activeElement.blur())")
@@ -817,10 +870,10 @@ def test_nobody_is_left_out(book, vit, data, theme, width):
         page.locator(".vt-live").nth(index).scroll_into_view_if_needed()
         cards.nth(index).wait_for()
     if theme == "light":
-        cards.first.get_by_role("button", name="draw", exact=True).click()
+        cards.first.get_by_role("button", name="Draw", exact=True).click()
     else:
-        cards.first.get_by_role("button", name="bring a picture").click()
-        cards.last.get_by_role("button", name="I give up").click()
+        cards.first.get_by_role("button", name="Upload image").click()
+        cards.last.get_by_role("button", name="Give up").click()
     open_numbers(cards.first)
     assert_nobody_is_left_out(page, "input[type=file]")
     ids = page.locator("[id]").evaluate_all("(all) => all.map((each) => each.id)")
@@ -853,12 +906,12 @@ def test_a_browser_that_does_not_draw_says_so_and_the_picture_stays(book, vit, i
 def test_a_link_holds_the_drawing_and_all_that_was_done_to_it(book, vit, images):
     page = book.open(Playground(vit, images))
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="draw", exact=True).click()
+    card.get_by_role("button", name="Draw", exact=True).click()
     press(page, "Space", *["Shift+ArrowRight"] * 2, "Shift+ArrowDown", "Space")
-    card.get_by_role("button", name="done drawing").click()
+    card.get_by_role("button", name="Stop drawing").click()
     for patch in (26, 33):
         patch_cell(card, patch).click()
-    card.get_by_role("button", name="shuffle").click()
+    card.get_by_role("button", name="Shuffle patches").click()
     card.get_by_label("positions").uncheck()
     card.get_by_role("gridcell", name="layer 2, head 2:").click()
     card.get_by_label("temperature").fill("1")
@@ -883,11 +936,11 @@ def test_a_picture_too_large_for_an_address_stays_behind(book):
     images = torch.full((1, 1, 72, 72), 7, dtype=torch.uint8)
     page = book.open(Playground(vit, images))
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="draw", exact=True).click()
+    card.get_by_role("button", name="Draw", exact=True).click()
     press(page, "Space", "ArrowLeft")
     state, _ = link_of(page, card)
     assert (state["picture"], state["own"]) == (0, "")
-    card.get_by_role("button", name="bring a picture").click()
+    card.get_by_role("button", name="Upload image").click()
     assert "a link that you copy leaves it out" in soon(card.inner_text)
 
 
@@ -902,3 +955,215 @@ def test_in_a_notebook_there_is_no_link_and_what_is_brought_goes_to_the_kernel(
     assert "goes to your notebook’s kernel" in soon(card.locator(".vt-bring").text_content)
     expect(card.get_by_role("button", name="copy link")).to_have_count(0)
     page.close()
+
+
+# The stage
+
+
+@pytest.fixture(scope="module")
+def fashion():
+    """The bundled model but for a hair: as it is, a page would load it by its name."""
+    vit = load_pretrained("fashion")
+    with torch.no_grad():
+        vit.cls_token[0, 0, 0] += 1e-3
+    return vit
+
+
+@pytest.fixture(scope="module")
+def shoes():
+    """A sneaker that the bundled model names, and an ankle boot that it takes for a sandal."""
+    images, labels = load_dataset("fashion_mnist", "test", subset=500)
+    return images[[12, 23]], labels[[12, 23]]
+
+
+def test_all_of_it_is_in_view_and_what_is_watched_stays_so_on_a_phone(book, shoes):
+    as_large = small_vit(depth=6, heads=4)  # as the bundled one, and quicker
+    page = book.open(Playground(as_large, *shoes), width=1000)
+    card = page.locator(".vt-card")
+    width = 960 - card.bounding_box()["width"] + 1000  # what there is beside the contents at 1280
+    page.set_viewport_size({"width": int(width), "height": 720})
+    card.locator(".vt-worth button").click()
+    expect(card.get_by_text("changes most")).to_be_visible()
+    ready(card)
+    assert soon(card.bounding_box)["width"] == 960
+    assert soon(card.bounding_box)["height"] <= 672  # 720 without the theme's bar
+    page.set_viewport_size({"width": 390, "height": 844})
+    card.get_by_role("button", name="reset").scroll_into_view_if_needed()
+    page.mouse.wheel(0, 400)
+    for part in (patch_cell(card, 1), card.get_by_text("sneaker", exact=True).first):
+        assert soon(part.bounding_box)["y"] >= 0
+        expect(part).to_be_in_viewport()
+    expect(card.locator(".vt-thumbs")).not_to_be_in_viewport()
+
+
+def test_patches_are_removed_by_dragging_and_every_step_is_undone(book, vit, images):
+    page = book.open(Playground(vit, images), has_touch=True)
+    card = page.locator(".vt-card")
+    ready(card)
+    before = answers(vit, images[0])
+    boxes = {patch: patch_cell(card, patch).bounding_box() for patch in (1, 4, 8, 11, 29, 32)}
+
+    def middle(patch):
+        box = boxes[patch]
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    page.mouse.move(*middle(1))
+    page.mouse.down()
+    page.mouse.move(*middle(4))  # in one leap: none on the way is left out
+    page.mouse.up()
+    expected = answers(vit, images[0], dropped=[0, 1, 2, 3])
+    assert agrees(card, before, expected)
+    touch = page.context.new_cdp_session(page)
+    for kind, at in [("touchStart", 29), ("touchMove", 32), ("touchEnd", None)]:
+        points = [dict(zip("xy", middle(at), strict=True))] if at else []
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    both = answers(vit, images[0], dropped=[0, 1, 2, 3, 28, 29, 30, 31])
+    assert agrees(card, before, both)
+    page.mouse.move(*middle(1))  # begun on a removed patch, a drag restores
+    page.mouse.down()
+    page.mouse.move(*middle(4), steps=5)
+    page.mouse.up()
+    assert agrees(card, before, answers(vit, images[0], dropped=[28, 29, 30, 31]))
+    undo = card.get_by_role("button", name="Undo")
+    undo.click()
+    assert agrees(card, before, both)
+    press(page, "Control+z")
+    assert agrees(card, before, expected)
+    undo.click()
+    assert agrees(card, before, before)
+    expect(undo).to_have_attribute("aria-disabled", "true")
+    press(page, "Control+z")  # there is nothing to undo
+    card.get_by_role("button", name="Redo").click()
+    press(page, "Control+Shift+z")
+    assert agrees(card, before, both)
+    assert page.noise == []
+
+
+def test_a_drawing_survives_a_reset_and_is_shown_as_the_model_gets_it(book, vit, images):
+    page = book.open(Playground(vit, images))
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="Draw", exact=True).click()
+    press(page, "Space", "Shift+ArrowRight", "Space")
+    drawn = own_picture(page, card).now
+    card.get_by_role("button", name="Shuffle patches").click()
+    expect(card.get_by_role("application")).to_be_hidden()  # a pad would show it unshuffled
+    pixels = card.locator(".vt-shown canvas").first.evaluate(
+        "(c) => [...c.getContext('2d').getImageData(0, 0, 28, 28).data]"
+    )
+    shown = np.array(pixels).reshape(28, 28, 4)[..., 0]
+    assert (shown > 0).sum() == (drawn > 0).sum()
+    assert (shown != drawn).any()
+    card.get_by_label("Click to").select_option("inspect")
+    card.get_by_role("button", name="reset").click()
+    assert chosen(card).startswith("image 1")
+    expect(card.get_by_label("Click to").locator("option:checked")).to_have_text("remove")
+    choose(card, "your own image")
+    assert_drawn(page, card, drawn)
+
+
+def test_what_is_removed_attends_to_nothing_and_one_head_is_kept(book, vit, images):
+    page = book.open(Playground(vit, images, query=26))
+    card = page.locator(".vt-card")
+    patch_cell(card, 26).click()
+    card.get_by_role("button", name="reset").hover()
+    expect(patch_cell(card, 26)).to_have_attribute("aria-selected", "false")
+    badge = card.get_by_role("button", name="the class token attends")
+    expect(badge).to_have_attribute("aria-pressed", "true")
+
+    maps = []
+    answers(vit, images[0], dropped=[25], maps=maps)
+    rows = torch.stack([m[0, :, 0] for m in maps])  # (layers, heads, tokens)
+    card.get_by_label("Colours", exact=True).select_option("shared by all maps")
+    for layer, head in ((0, 0), (1, 1)):
+        cell = card.get_by_role("gridcell", name=f"layer {layer + 1}, head {head + 1}:")
+        pixels = cell.locator("canvas").evaluate(
+            "(c) => [...c.getContext('2d').getImageData(0, 0, 7, 7).data].slice(0, 3)"
+        )
+        strip = cell.locator(".vt-self").evaluate("(e) => e.style.background")
+        for token, colour in ((0, re.findall(r"\d+", strip)), (1, pixels)):
+            share = float(rows[layer, head, token] / rows.max())
+            expected = CIVIDIS(share)[:3]
+            shown = [int(part) / 255 for part in colour]
+            np.testing.assert_allclose(shown, expected, atol=0.03)
+    card.get_by_label("Click a head to").select_option("keep only it")
+    card.get_by_role("gridcell", name="layer 2, head 1:").click()
+    alone = answers(vit, images[0], dropped=[25], heads_off={0: [0, 1], 1: [1]})
+    assert agrees(card, answers(vit, images[0]), alone)
+    card.get_by_role("button", name="All heads on").click()
+    assert said(card).endswith(": 1 of 49 patches removed.")
+
+
+def test_each_patch_is_worth_what_pytorch_says(book, vit, images):
+    page = book.open(Playground(vit, images, dropped=[3], seed=2))
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="Remove each patch in turn").click()
+    stages = answers(vit, images[0], dropped=[3], seed=2)
+    first = stages[-1].argmax()
+    changes = torch.zeros(49)
+    for patch in set(range(49)) - {3}:
+        without = answers(vit, images[0], dropped=[3, patch], seed=2)
+        changes[patch] = without[-1, first] - stages[-1, first]
+    most = changes.abs().argmax()
+    points = f"{100 * changes[most]:.1f}".replace("-", "−")
+    image = card.get_by_role("img", name=re.compile("changes most"))
+    name = f"P({NAMES[first]}) changes most without patch {most + 1}: {points} points"
+    expect(image).to_have_accessible_name(name)
+    pixels = image.evaluate("(c) => [...c.getContext('2d').getImageData(0, 0, 7, 7).data]")
+    pixels = np.array(pixels).reshape(49, 4).astype(float)
+    order = shuffled(49, 2)
+    assert pixels[order.index(3), 3] == 0
+    blue = pixels[:, 2] - pixels[:, 0]  # more for those without which the probability grows
+    there = [place for place in range(49) if order[place] != 3]
+    by_place = changes[[order[place] for place in there]]
+    assert np.corrcoef(blue[there], by_place)[0, 1] > 0.98
+
+
+OFFERED = ".vt-discoveries button"
+
+
+def test_discoveries_and_mistakes_are_the_model_s_own(book, fashion, shoes):
+    """What is offered holds; another checkpoint is offered what holds for it."""
+    images, labels = shoes
+    page_model = dequantised(fashion)
+    names = fashion.facts["class_names"]
+
+    def predicted(model, image, keep):
+        with torch.no_grad():
+            x = normalize(image[None], model.facts["mean"], model.facts["std"])
+            tokens = model.embed(x)[:, [0, *(1 + p for p in keep)]]
+            return model.classify(model.transformer(tokens))[0].softmax(0)
+
+    page = book.open(Playground(fashion, images, labels))
+    card = page.locator(".vt-card")
+    ready(card)
+    second = names[predicted(page_model, images[1], range(49)).argmax()]
+    marked = card.get_by_role("radio", name=f"image 2: why does it say {second}?")
+    expect(marked).to_have_count(1)
+    expect(card.get_by_role("radio", name="why does it say")).to_have_count(1)
+    offered = soon(card.locator(OFFERED).all_inner_texts).now
+    whole = predicted(page_model, images[0], range(49)).argmax()
+    dropped = soon(lambda: link_of(page, card)[0]["dropped"])
+    for name in ("Only the background", "Without the background"):
+        card.get_by_role("button", name=name).click()
+        keep = sorted(set(range(49)) - set(dropped.now))
+        first = predicted(page_model, images[0], keep).argmax()
+        assert (first == whole) == (name == "Without the background")
+    (fool,) = [name for name in offered if name.startswith("Fool it in")]
+    card.get_by_role("button", name=fool).click()
+    assert f"{len(dropped.now)}" == fool.removeprefix("Fool it in ")
+    keep = sorted(set(range(49)) - set(dropped.now))
+    assert predicted(page_model, images[0], keep).argmax() != whole
+    card.get_by_role("button", name="Shuffle without positions").click()
+    assert "no positions" in said(card)
+    assert "shuffled" in said(card)
+
+    other = copy.deepcopy(page_model)  # it says Bag, whatever it is shown
+    torch.nn.init.zeros_(other.mlp_head[1].weight)
+    other.mlp_head[1].bias.data = 4 * (torch.arange(10) == 8).float()
+    page = book.open(Playground(other, images, [8, 9]))
+    card = page.locator(".vt-card")
+    ready(card)
+    expect(card.get_by_role("radio", name="image 2: why does it say Bag?")).to_have_count(1)
+    expect(card.get_by_role("radio", name="why does it say")).to_have_count(1)
+    texts = ["Keep 1 that suffices", "Without the background", "Remove everything"]
+    assert soon(card.locator(OFFERED).all_inner_texts) == texts

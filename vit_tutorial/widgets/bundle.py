@@ -23,6 +23,8 @@ EXPORT = re.compile(
     r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.M
 )
 DEFAULT = re.compile(r"^export default ", re.M)
+# What is for those who read the modules: pages do without it.
+COMMENT = re.compile(r"^ *//.*\n|^ +|^/\*[^*]*\*/\n+", re.M)
 DECLARED = re.compile(r"^  static (state|inputs) = \[([^\]]*)\];$", re.M)
 
 
@@ -99,7 +101,7 @@ def style_sheet(*figures: str) -> str:
     scripts = in_order(figures or figure_names())
     sheets = [path.with_suffix(".css") for path in scripts.values()]
     return "\n".join(
-        path.read_text("utf8")
+        COMMENT.sub("", path.read_text("utf8"))
         for path in [FOLDER / "page" / "figures.css", *sheets]
         if path.exists()
     )
@@ -159,8 +161,11 @@ def imports_of(path: Path) -> list[str]:
 
 
 def wrapped(name: str, path: Path) -> str:
-    """Turn a module into a constant, `$name`, that holds its exports."""
-    source = source_of(path)
+    """Turn a module into a constant, `$name`, that holds its exports.
+
+    Comments and indents stay behind: nobody reads them in a page.
+    """
+    source = COMMENT.sub("", source_of(path))
     exported = EXPORT.findall(source)
     source = IMPORT.sub(
         lambda match: f"const {{{match[1]}}} = ${match[3]};\n", source

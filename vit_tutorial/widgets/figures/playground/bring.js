@@ -1,17 +1,18 @@
-// A picture that the reader brings: opened, shrunk and turned grey in the page, and sent nowhere.
+// An image that the reader uploads: opened, shrunk and turned grey in the page,
+// and sent nowhere.
 
 import { element } from "../../page/elements.js";
 
 const MOST = 20; // megabytes
 const LONGEST = 8000; // pixels a side: more would take gigabytes once it is unpacked
-const FINE = 8; // the picture is first drawn so many times larger, and then averaged
+const FINE = 8; // the image is first drawn so many times larger, then averaged
 
-// Read a file as a grey picture of height * width bytes, all of it, in the middle. Around it is the
+// Read a file as a grey image of height * width bytes, all of it, in the middle. Around it is the
 // mean of its own edge. Returns { bytes, light }: light says that the edge is nearer white than
 // black. Throws an Error with a line for the reader.
 export async function readPicture(file, [height, width]) {
   const name = `“${file.name || "this"}”`;
-  if (!file.type.startsWith("image/")) throw new Error(`${name} is not a picture.`);
+  if (!file.type.startsWith("image/")) throw new Error(`${name} is not an image.`);
   if (file.size > MOST * 2 ** 20) {
     throw new Error(`${name} is larger than ${MOST} megabytes. A smaller copy will do.`);
   }
@@ -76,9 +77,9 @@ function shrink(image, across, down, height, width) {
   return { bytes, light: edge > 127 };
 }
 
-// The panel: a file, chosen, dropped or pasted, and whether to turn light and dark round.
+// The panel: a file, chosen, dropped or pasted, and whether to invert its colours.
 export class Bring {
-  // remarks: lines on what the model knows, and on where the picture goes. onpicture(bytes): here.
+  // remarks: lines on what the model knows, and on where the image goes. onpicture(bytes): here.
   constructor({ size, remarks, onpicture }) {
     Object.assign(this, { size, onpicture });
     this.bytes = null;
@@ -104,8 +105,8 @@ export class Bring {
       element(
         "div",
         { class: "vt-controls" },
-        element("label", { class: "vt-control" }, "a picture: choose or drop it here", this.file),
-        element("label", { class: "vt-control" }, this.invert, "dark for light"),
+        element("label", { class: "vt-control" }, "An image: choose it or drop it here", this.file),
+        element("label", { class: "vt-control" }, this.invert, "Invert colours"),
       ),
       this.note,
     );
@@ -113,10 +114,10 @@ export class Bring {
 
   take({ files }) {
     if (files.length) this.open(files[0]);
-    else this.say("There was no picture in that.");
+    else this.say("There was no image in that.");
   }
 
-  // Read a file and hand its picture on, unless another file was opened meanwhile.
+  // Read a file and hand its image on, unless another file was opened meanwhile.
   async open(file) {
     this.latest = file;
     try {

@@ -1,9 +1,9 @@
-// A pad to draw a picture on, pixel by pixel: with a mouse, a finger, or the keyboard. `surface` is
+// A pad to draw an image on, pixel by pixel: with a mouse, a finger, or the keyboard. `surface` is
 // where one draws, `el` what belongs below it.
 
 import { element } from "../../page/elements.js";
 
-const INK = 180; // about as light as clothes are in the pictures
+const INK = 180; // about as light as clothes are in the images
 
 export class Pad {
   // onchange(bytes): something was drawn or wiped.
@@ -43,7 +43,7 @@ export class Pad {
       "select",
       { "aria-label": "pen", onchange: () => (this.thick = Number(pen.value)) },
       ...[1, this.thick, 2 * this.thick].map((size, i) =>
-        element("option", { value: size }, ["thin", "middle", "thick"][i]),
+        element("option", { value: size }, ["thin", "medium", "thick"][i]),
       ),
     );
     pen.value = this.thick;
@@ -56,7 +56,7 @@ export class Pad {
         { class: "vt-controls" },
         element("label", { class: "vt-control" }, "pen", pen),
         element("label", { class: "vt-control" }, eraser, "erase"),
-        element("button", { type: "button", onclick: () => this.clear() }, "clear"),
+        element("button", { type: "button", onclick: () => this.clear() }, "Clear"),
       ),
     );
     this.show(this.bytes);

@@ -1,4 +1,4 @@
-"""A picture, what is left of it, and all that the model makes of that (front
+"""An image, what is left of it, and all that the model makes of that (front
 page, chapter 12)."""
 
 import math
@@ -32,31 +32,31 @@ OWN = -1  # the picture that is the reader's own, drawn or brought
 class Playground(Figure):
     """What would you need to see to know it is a sneaker?
 
-    A picture, chosen, drawn or brought, in patches that can be dropped and
-    shuffled; what the model answers, after each layer and in the end; and where
-    a token looks in every layer and head.
+    An image, chosen, drawn or uploaded, in patches that can be removed and
+    shuffled; what the model predicts, after each layer and in the end; and what
+    a token attends to in every layer and head.
 
     Args:
         vit: the reader's own, of one channel; the figure computes with its
             weights in 8 bits (see `page_vit`).
-        images: uint8 (n, 1, H, W), of the model's size. They are called picture
-            1 to n.
+        images: uint8 (n, 1, H, W), of the model's size. They are called image 1
+            to n.
         labels: what they show, n class numbers. Without them the figure cannot
-            tell the truth.
-        small: the picture and the answer alone, as on the front page.
+            show the true label.
+        small: the image and the prediction alone, as on the front page.
         picture: which one, counted from 0; -1 is the reader's own.
         dropped: patches whose tokens do not enter the encoder, by their places
-            in the picture, counted row by row from 0.
-        seed: decides the order of the patches; 0 is the picture's own.
+            in the image, counted row by row from 0.
+        seed: decides the order of the patches; 0 is the image's own.
         positions: whether position embeddings are added.
         temperature: divides the attention scores of all layers once more; 1 is
             the model as it is.
         heads_off: (layer, head) of heads that send nothing.
-        query: which token looks: 0 is the class token, where there is one, then
-            come the patches.
-        challenge: ask for a guess, and show what the model answers only then.
+        query: which token attends: 0 is the class token, where there is one,
+            then come the patches.
+        challenge: ask for a guess, and show the prediction only then.
 
-    Raises ValueError for a model, pictures or a number that does not fit.
+    Raises ValueError for a model, images or a number that does not fit.
     """
 
     script = "playground"
@@ -96,14 +96,15 @@ class Playground(Figure):
         config = payload["config"]
         if config["channels"] != 1:
             raise ValueError(
-                "the playground draws and shrinks grey pictures, so it takes a "
+                "the playground draws and shrinks grey images, so it takes a "
                 f"ViT with channels=1, got channels={config['channels']}"
             )
-        pictures = pack_fitting(config, images)
+        names = [f"image {i + 1}" for i in range(len(images))]
+        pictures = pack_fitting(config, images, names)
         if labels is not None:
             if len(labels) != len(pictures):
                 raise ValueError(
-                    f"expected a label for each picture, got {len(labels)} for "
+                    f"expected a label for each image, got {len(labels)} for "
                     f"{len(pictures)}"
                 )
             for packed, label in zip(pictures, labels, strict=True):
@@ -202,7 +203,7 @@ class Playground(Figure):
         return {
             "shape": [1, height, width],
             "pixels": pixels,
-            "name": "the reader's own picture",
+            "name": "the reader's own image",
         }
 
     def still(self) -> tuple[str, str]:
@@ -225,7 +226,7 @@ class Playground(Figure):
             hatching(grid, gone, 0, 200),
         ]
         kept = f"{rows * columns - len(gone)} of {rows * columns} patches"
-        words = f"{self.shown()['name']}, {kept} to be seen".capitalize()
+        words = f"{self.shown()['name']}, {kept} visible".capitalize()
         words += ", shuffled" if self.seed else ""
         if self.challenge and not self.small:
             return drawing(420, 226, *parts), f"{words}. What is it?"
@@ -239,12 +240,12 @@ class Playground(Figure):
             heads_off=self.heads_off,
         )[-1]
         if shares.isnan().any():  # no token at all
-            words += ". There is nothing to answer from."
+            words += ". There is nothing to predict from."
             return drawing(420, 226, *parts), words
         parts.append(bars(config, shares, 220))
         best = shares.argmax().item()
         answer = f"{class_name(config, best)}, {shares[best]:.0%}"
-        words += f". The model answers {answer}."
+        words += f". The model predicts {answer}."
         return drawing(420, 226, *parts), words
 
 

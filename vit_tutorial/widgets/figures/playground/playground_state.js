@@ -74,3 +74,8 @@ export function toggled(list, thing) {
   const sorted = (all) => all.sort((a, b) => [a].flat()[0] - [b].flat()[0] || a[1] - b[1]);
   return list.some(same) ? list.filter((each) => !same(each)) : sorted([...list, thing]);
 }
+
+// A list of patches with one of them, or without it.
+export function withOrWithout(list, patch, isIn) {
+  return list.includes(patch) === isIn ? list : toggled(list, patch);
+}

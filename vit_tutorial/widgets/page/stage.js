@@ -1,0 +1,26 @@
+// A stage: the card of a figure that uses the whole width of the page. On a
+// phone, what one watches stays in view while the controls scroll beneath it.
+
+import { element } from "./elements.js";
+
+// With ?embed in its address, a page shows the stage alone: for slides, blogs.
+const EMBEDDED = "vt-embed";
+
+// Turn a card into a stage. above: what to choose from; watched: what stays in
+// view; beside: what has room on a wide page only. Returns the three parts.
+export function setStage(card, { above, watched, beside }) {
+  const page = document.documentElement;
+  const asked = new URLSearchParams(location.search).has("embed");
+  page.classList.toggle(EMBEDDED, asked);
+  card.root.classList.add("vt-stage");
+  card.root.parentElement?.classList.add("vt-stage-ground");
+  const part = (kind, ...children) =>
+    element("div", { class: `vt-stage-${kind}` }, ...children);
+  const parts = {
+    above: part("above", ...above),
+    watched: part("watched", ...watched),
+    beside: part("beside", ...beside),
+  };
+  card.figure.replaceChildren(...Object.values(parts));
+  return parts;
+}
