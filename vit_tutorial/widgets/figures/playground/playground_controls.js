@@ -49,7 +49,8 @@ export class Controls {
     this.upload = button("Upload image", () => turn("upload"));
     steps.prepend(this.draw, this.upload);
     this.tell = button("Show true label", () => this.tellTruth());
-    this.truth = element("p", { class: "vt-truth", role: "status" });
+    const status = { class: "vt-truth", role: "status", tabindex: "-1" };
+    this.truth = element("p", status);
     this.line = element("div", { class: "vt-controls" }, this.tell, this.truth);
     this.panel.append(figure.own.el, figure.game.el);
     this.row("", () => card.controls.append(figure.discoveries.el));
@@ -162,8 +163,7 @@ export class Controls {
     const { figure } = this;
     figure.told = figure.get("picture");
     figure.redraw();
-    const { cells, at } = figure.image.grid;
-    cells[at].focus({ preventScroll: true }); // the button is gone
+    this.truth.focus({ preventScroll: true }); // the button is gone
   }
 
   show({ picture, positions, temperature, isAsked, image }) {
