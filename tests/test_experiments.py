@@ -79,10 +79,13 @@ CHANGES = {  # arm: what of the baseline it changes, and to what
     "figure-mean": {"model.pool": "mean"},
     "figure-none": {"model.position": "none"},
 }
+PARTS = """
+    no-augmentation erase all-patches no-warm-up no-smoothing no-decay no-clipping
+""".split()
 CHANGES_OF_TINY = {
     **{f"vit-adamw-{rate}": {"matrix_lr": None, "lr": rate} for rate in RATES},
     **{f"vit-muon-{rate}": {"matrix_lr": rate} for rate in MUON_RATES},
-    **{arm: CHANGES[arm] for arm in EXPERIMENTS["recipe"] if arm not in ("baseline", "adamw")},
+    **{arm: CHANGES[arm] for arm in PARTS},
 }
 COUNTS = (500, 2_000, 10_000, 55_000)
 

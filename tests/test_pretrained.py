@@ -55,7 +55,7 @@ from vit_tutorial.pretrained import (
     imagenet_class_names,
     load_pretrained,
 )
-from vit_tutorial.recipes import RECIPES, as_logged
+from vit_tutorial.recipes import RECIPES, Recipe, as_logged
 from vit_tutorial.records import RUNS, read_log, read_runs
 from vit_tutorial.train import evaluate
 
@@ -821,7 +821,7 @@ def test_the_books_model_is_the_one_its_log_tells_of():
     start, *between, test = read_runs("fashion")[0]
     epochs = [record for record in between if record["event"] == "epoch"]
     assert sum(p.numel() for p in vit.parameters()) == start["parameters"] <= 210_000
-    assert start["recipe"] == as_logged(RECIPES["fashion"])
+    assert as_logged(Recipe(**start["recipe"])) == as_logged(RECIPES["fashion"])
     assert start["pictures"] == {"training": 55_000, "validation": 5_000}
     assert len(epochs) < 200
     assert test["chosen_by"] == "validation_accuracy"

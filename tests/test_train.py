@@ -389,9 +389,12 @@ def test_a_run_is_the_same_twice_and_another_with_another_seed(whole, tmp_path):
 
 
 def test_one_step_is_the_one_written_out(tmp_path, monkeypatch):
-    """One epoch of one step on all pictures, by AdamW alone: the first step is lr * sign(g)."""
+    """One epoch of one step on all pictures, by AdamW alone: the first step is rate * sign(g).
+
+    A step has the rate of its middle: of a run of one step, half the highest.
+    """
     recipe = replace(
-        TINY, epochs=1, batch_size=200, warm_up=0.0, matrix_lr=None, weight_decay=0.0, lr=1e-4
+        TINY, epochs=1, batch_size=200, warm_up=0.0, matrix_lr=None, weight_decay=0.0, lr=2e-4
     )
     recipe = replace(recipe, flip=False, shift=0, erase=0, drop_patches=0.0, clip=None)
     # A fresh head is zero: its loss is log(10) whatever the labels, and no gradient passes it.
@@ -1338,7 +1341,7 @@ def test_the_checkpoint_before_the_loss_was_no_number_stays(
 
     def explode(optimizers, recipe, done):
         real(optimizers, recipe, done)
-        if round(40 * done) == step:
+        if int(40 * done) == step:
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = 1e30
