@@ -53,9 +53,8 @@ def check_run(folder: Path) -> list[dict]:
         raise Refused(f"the log of {folder} has not every epoch from 1 to {recipe.epochs} once")
     chosen = epochs[-1]
     if recipe.choose_epoch:
-        chosen = max(
-            epochs, key=lambda record: record["validation_accuracy"]
-        )  # the first of equals
+        # the first of equals
+        chosen = max(epochs, key=lambda record: record["validation_accuracy"])
     if test["epoch"] != chosen["epoch"]:
         raise Refused(f"{folder} was tested after epoch {test['epoch']}, not {chosen['epoch']}")
     return records

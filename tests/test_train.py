@@ -297,6 +297,7 @@ def test_a_recipe_that_does_not_fit_its_data_is_refused(change, message, tmp_pat
         ({"epochs": "4"}, "epochs must be a whole number, got '4'"),
         ({"lr": "fast"}, "lr must be a number, got 'fast'"),
         ({"lr": None}, "lr must be a number, got None"),
+        ({"choose_epoch": "last"}, "choose_epoch must be True or False, got 'last'"),
         (
             {"model": MODEL | {"num_classes": 5}},
             "fashion_mnist has 10 classes: the model's num_classes must be 10, got 5",
@@ -536,7 +537,12 @@ def test_the_written_model_is_the_tested_one(recipe, tmp_path):
     assert records[-1]["test_loss"] == pytest.approx(loss, abs=2e-5)
 
 
-def test_the_best_epoch_is_the_one_on_held_out_pictures(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("choose", "epoch", "by"), [(True, 2, "validation_accuracy"), (False, 4, "last")]
+)
+def test_the_epoch_that_is_tested_is_the_best_on_held_out_images_or_the_last(
+    choose, epoch, by, tmp_path, monkeypatch
+):
     """The first of the best, whatever the loss there and whatever the test set would say."""
     weights, counts = [], []
 
@@ -547,13 +553,13 @@ def test_the_best_epoch_is_the_one_on_held_out_pictures(tmp_path, monkeypatch):
         return *scores[len(weights) - 1], [0.0] * 10
 
     monkeypatch.setattr(train, "evaluate", scripted)
-    model, records = run(TINY, tmp_path)
+    model, records = run(replace(TINY, choose_epoch=choose), tmp_path)
     assert counts == [100, 100, 100, 100, 1_000]
-    assert records[-1]["epoch"] == 2
+    assert (records[-1]["epoch"], records[-1]["chosen_by"]) == (epoch, by)
     assert records[-1]["test_accuracy"] == 0.9
     for state in (model.state_dict(), load_model(tmp_path / "model.safetensors").state_dict()):
         for name, tensor in state.items():
-            assert torch.equal(tensor, weights[1][name]), name
+            assert torch.equal(tensor, weights[epoch - 1][name]), name
     assert not torch.equal(weights[1]["cls_token"], weights[3]["cls_token"])
 
 

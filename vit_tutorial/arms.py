@@ -1,8 +1,8 @@
 """The arms of the book's experiments: recipes that differ in one thing.
 
-Most questions are asked of a tiny model, which a CPU trains in about a minute,
-so that an arm can have many seeds. The same questions asked of a larger one
-show whether an answer is one of size. `experiments.py` runs them.
+Some questions are asked of a tiny model, which one CPU core trains in a minute
+or two, so that an arm can have many seeds; the others of a larger one.
+`experiments.py` trains them.
 """
 
 from dataclasses import replace
@@ -11,7 +11,6 @@ from vit_tutorial.positions import POSITIONS
 from vit_tutorial.recipes import (
     SMALL_CNN,
     SMALL_VIT,
-    TINY_CNN,
     TINY_VIT,
     Recipe,
 )
@@ -22,21 +21,13 @@ SEEDS = 3  # of each arm, unless more are asked for
 # chance to what is compared. Of all rates in "tiny_rates", those that a recipe
 # has by default were the best.
 TINY = Recipe(model=TINY_VIT, epochs=5, choose_epoch=False)
-# Nothing here may teach a model to bear shifts, for that is what the ViT and
-# the CNN are compared in.
-TINY_PLAIN = replace(TINY, shift=0, drop_patches=0.0)
-TINY_PLAIN_CNN = replace(TINY_PLAIN, architecture="CNN", model=TINY_CNN)
 RATES = (0.00125, 0.0025, 0.005, 0.01, 0.02)  # AdamW's, on all parameters
 MUON_RATES = (0.0025, 0.005, 0.01, 0.02, 0.04)  # on the blocks' matrices
-EQUAL_TIME = {  # images trained on, and how often: 330,000 are shown
-    500: {"epochs": 11, "repeats": 60},
-    2_000: {"epochs": 11, "repeats": 15},
-    10_000: {"epochs": 11, "repeats": 3},
-    55_000: {"epochs": 6},
-}
 
 # Larger models, on fewer images.
 BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=20)
+# Nothing here may teach a model to bear shifts, for that is what the ViT and
+# the CNN are compared in.
 PLAIN = replace(
     BASELINE, subset=None, validation=5_000, shift=0, drop_patches=0.0
 )
@@ -77,37 +68,23 @@ def other_positions(recipe: Recipe) -> dict[str, Recipe]:
     }
 
 
-def tiny(arms: dict[str, Recipe]) -> dict[str, Recipe]:
-    """Mark the arms of tiny models by their names."""
-    return {f"tiny-{arm}": recipe for arm, recipe in arms.items()}
-
-
-def at_each_rate(name: str, recipe: Recipe) -> dict[str, Recipe]:
-    """Train with AdamW alone, at each rate."""
-    return {
-        f"{name}-adamw-{rate}": changed(recipe, matrix_lr=None, lr=rate)
-        for rate in RATES
-    }
-
-
-def at_each_muon_rate(name: str, recipe: Recipe) -> dict[str, Recipe]:
-    """Train the blocks' matrices with Muon, at each rate."""
-    return {
-        f"{name}-muon-{rate}": changed(recipe, matrix_lr=rate)
-        for rate in MUON_RATES
-    }
-
-
 # Each experiment's arms. A new arm is a row here; an arm of several experiments
 # is trained once.
 EXPERIMENTS = {
-    "tiny_rates": tiny(
-        at_each_rate("vit", TINY) | at_each_muon_rate("vit", TINY)
-    ),
+    "tiny_rates": {
+        **{
+            f"tiny-vit-adamw-{rate}": changed(TINY, matrix_lr=None, lr=rate)
+            for rate in RATES
+        },
+        **{
+            f"tiny-vit-muon-{rate}": changed(TINY, matrix_lr=rate)
+            for rate in MUON_RATES
+        },
+    },
     "tiny_recipe": {
         "tiny-vit-muon-0.01": TINY,  # the baseline
         "tiny-vit-adamw-0.005": changed(TINY, matrix_lr=None, lr=0.005),
-        **tiny(parts_of(TINY)),
+        **{f"tiny-{arm}": recipe for arm, recipe in parts_of(TINY).items()},
     },
     "class_token": {
         "baseline": BASELINE,
@@ -140,5 +117,5 @@ ARMS = {
 }
 # Tested also on shifted and shuffled images.
 MEASURED = {"robustness"}
-# What their positions are after every epoch is kept, of the first seeds.
+# What their positions are after every epoch is kept.
 PROGRESS = ("figure-cls",)

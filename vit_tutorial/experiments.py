@@ -73,7 +73,7 @@ def train_arm(
         check_same_run(read_log(folder)[0], now, folder)
         return f"{folder}: finished before"
     after_epoch = None
-    if arm in PROGRESS and seed < SEEDS:
+    if arm in PROGRESS:
         after_epoch = partial(record_progress, folder / "progress.jsonl")
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         _, records = train(
