@@ -357,10 +357,6 @@ def draw_in_notebook(page, figure, before=""):
     return page
 
 
-def open_in_notebook(browser, figure, before=""):
-    return draw_in_notebook(Pages(browser).take(), figure, before)
-
-
 # All that a card shows and is read out, line by line; but not what was guessed, nor a link that
 # was copied, nor the ids that differ from page to page.
 LOOK = """(card) => {

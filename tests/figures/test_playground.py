@@ -19,7 +19,6 @@ from figure_page import (
     cards,
     follow,
     link_from,
-    open_in_notebook,
     open_numbers,
     reading,
     said,
@@ -948,13 +947,12 @@ def test_a_picture_too_large_for_an_address_stays_behind(book):
 
 
 def test_in_a_notebook_there_is_no_link_and_what_is_brought_goes_to_the_kernel(
-    browser, vit, images
+    notebook, vit, images
 ):
-    page = open_in_notebook(browser, Playground(vit, images))
+    page = notebook(Playground(vit, images))
     card = page.locator(".vt-card")
     assert "goes to your notebook’s kernel" in soon(card.locator(".vt-bring").text_content)
     expect(card.get_by_role("button", name="copy link")).to_have_count(0)
-    page.close()
 
 
 # The stage

@@ -18,8 +18,7 @@ function* addingPatches(vit, pixels, answer, most = 6) {
     for (const place of places) {
       if (chosen.includes(place)) continue;
       const keep = [...chosen, place];
-      const { logits } = vit.forward(pixels, { keep });
-      const reached = probabilities(logits)[answer];
+      const reached = probabilities(vit.logits(pixels, { keep }))[answer];
       if (reached > highest) [best, highest] = [place, reached];
       yield;
     }
@@ -46,7 +45,7 @@ function* removingPatches(vit, pixels, answer, most) {
     let [gone, lowest, first] = [null, 2, answer];
     for (const place of left) {
       const keep = left.filter((each) => each !== place);
-      const now = probabilities(vit.forward(pixels, { keep }).logits);
+      const now = probabilities(vit.logits(pixels, { keep }));
       if (now[answer] < lowest) {
         [gone, lowest, first] = [place, now[answer], highestOf(now)];
       }
