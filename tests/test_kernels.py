@@ -14,26 +14,28 @@ from vit_tutorial.widgets.bundle import join
 
 
 def test_source_and_result_change_together():
-    message = "kernels.c or kernels.wasm has changed alone: run `python .ci/kernels.py`"
+    message = "a source or a module has changed alone: run `python .ci/kernels.py`"
     assert kernels.sums() == kernels.SUMS.read_text("utf8"), message
 
 
 @pytest.mark.skipif(
     importlib.util.find_spec("ziglang") is None, reason="ziglang, the compiler, is not installed"
 )
-def test_compiling_again_gives_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("name", kernels.MODULES)
+def test_compiling_again_gives_the_same_bytes(name, tmp_path):
     version = [sys.executable, "-m", "ziglang", "version"]
     found = subprocess.run(version, capture_output=True, text=True, check=True).stdout.strip()
     if found != kernels.COMPILER:
         pytest.skip(f"ziglang {found} is installed, not {kernels.COMPILER}")
-    kernels.compile_to(tmp_path / "again.wasm")
-    assert (tmp_path / "again.wasm").read_bytes() == kernels.RESULT.read_bytes()
+    again = tmp_path / f"{name}.wasm"
+    kernels.compile_to(again)
+    assert again.read_bytes() == (kernels.ENGINE / again.name).read_bytes()
 
 
 # Each matrix stands before eight numbers that no kernel may write.
 CALL = """({ kernel, given }) => {
     const sizes = given.map((each) => (each.length ?? 0) + 8);
-    const memory = new $memory.Memory(sizes);
+    const memory = new $training_memory.TrainingMemory(sizes);
     const guard = Array(8).fill(7);
     const args = given.map((each) => Array.isArray(each) ? memory.put([...each, ...guard]) : each);
     memory.kernels[kernel](...args);
@@ -46,7 +48,8 @@ CALL = """({ kernel, given }) => {
 def call(browser):
     """Call a kernel with matrices and numbers; what the matrices are then, in the same order."""
     page = browser.new_page()
-    page.add_script_tag(content=re.sub(r"^const \$", "globalThis.$", join(["memory"]), flags=re.M))
+    script = join(["training_memory"])
+    page.add_script_tag(content=re.sub(r"^const \$", "globalThis.$", script, flags=re.M))
 
     def call(kernel, *given):
         flat = [each.flatten().tolist() if torch.is_tensor(each) else each for each in given]
@@ -89,7 +92,7 @@ def test_products_are_products_at_every_edge(call, rows, columns, length):
 )
 def test_rows_are_transposed_normed_and_turned_into_weights(call, rows, columns):
     x, weight, bias = torch.randn(rows, columns), torch.randn(columns), torch.randn(columns)
-    turned, _ = call("transpose", torch.zeros(columns, rows), x, rows, columns)
+    turned, _ = call("transpose", torch.zeros(columns, rows), x, rows, columns, columns)
     assert torch.equal(turned, x.T)
     normed, *_ = call("norm", torch.zeros_like(x), x, rows, columns, weight, bias, 1e-5)
     torch.testing.assert_close(normed, F.layer_norm(x, (columns,), weight, bias, 1e-5))
@@ -110,3 +113,60 @@ def test_gelu_is_right_to_4e7(call):
     x = torch.cat([torch.linspace(-9, 9, 4001), torch.tensor([-1e4, 1e4])])
     (ours,) = call("gelu", x, len(x))
     assert (ours.double() - F.gelu(x.double())).abs().max() < 4e-7
+
+
+# The gradients, and the steps of the optimisers
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (7, 3), (3, 9), (5, 64)])
+def test_gradients_are_autograds_at_every_edge(call, rows, columns):
+    x, dy = torch.randn(rows, columns), torch.randn(rows, columns)
+    weight, bias = torch.randn(columns), torch.randn(columns)
+    double = [each.double().requires_grad_() for each in (x, weight, bias)]
+    normed = F.layer_norm(double[0], (columns,), *double[1:], 1e-5)
+    expected = torch.autograd.grad(normed, double, dy.double())
+    there = [torch.randn_like(each) for each in (x, weight, bias)]  # gradients are added to it
+    dx, _, _, _, dweight, dbias = call(
+        "norm_back", there[0], dy, x, rows, columns, weight, *there[1:], 1e-5
+    )
+    for ours, before, exact in zip((dx, dweight, dbias), there, expected, strict=True):
+        torch.testing.assert_close(ours.double(), before + exact, rtol=1e-5, atol=2e-5)
+
+    shares = (0.5 * double[0]).softmax(dim=1)
+    (expected,) = torch.autograd.grad(shares, double[:1], dy.double())
+    ours, *_ = call("softmax_back", dy, shares.detach().float(), rows, columns, 0.5)
+    torch.testing.assert_close(ours.double(), expected, rtol=1e-5, atol=1e-6)
+
+    wide = torch.randn(rows, columns + 3)  # only the first of each row's numbers count
+    ours, *_ = call("add_rows", bias, wide, rows, columns, columns + 3)
+    torch.testing.assert_close(ours, bias + wide[:, :columns].sum(dim=0))
+    ours, *_ = call("multiply", torch.zeros_like(x), x, dy, x.numel())
+    torch.testing.assert_close(ours, x * dy)
+    ours, *_ = call("blend", torch.zeros_like(x), x, 0.25, dy, -2.0, x.numel())
+    torch.testing.assert_close(ours, 0.25 * x - 2 * dy)
+
+
+def test_gelus_slope_is_right_to_1e6(call):
+    x = torch.cat([torch.linspace(-9, 9, 4001), torch.tensor([-1e4, 0.0, 1e4])])
+    value, slope = call("gelu_with_slope", x, torch.zeros_like(x), len(x))
+    double = x.double().requires_grad_()
+    (expected,) = torch.autograd.grad(F.gelu(double).sum(), double)
+    assert (slope.double() - expected).abs().max() < 1e-6
+    assert (value.double() - F.gelu(x.double())).abs().max() < 4e-7
+
+
+def test_adamw_takes_pytorchs_steps(call):
+    beta1, beta2, eps, lr, decay = 0.9, 0.98, 1e-8, 0.01, 0.5
+    weight = torch.randn(7)
+    theirs = torch.nn.Parameter(weight.clone())
+    optimizer = torch.optim.AdamW([theirs], lr, (beta1, beta2), eps, decay)
+    mean, square = torch.zeros(7), torch.zeros(7)
+    for step in range(1, 4):
+        theirs.grad = torch.randn(7)
+        optimizer.step()
+        rate, root = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
+        weight, _, mean, square = call(
+            "adamw", weight, theirs.grad, mean, square, 7, 1 - lr * decay,
+            beta1, beta2, rate, root, eps,
+        )  # fmt: skip
+        torch.testing.assert_close(weight, theirs.data)

@@ -2,7 +2,7 @@
 tokens.
 
 A kind is a class with a row in POSITIONS. The page's kinds are in
-`widgets/engine/vit.js`.
+`widgets/engine/positions.js`.
 """
 
 import torch

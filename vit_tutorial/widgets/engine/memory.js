@@ -9,6 +9,7 @@ const PAGE = 65_536; // bytes
 const SPARE = 32; // bytes that a kernel may read behind the last matrix
 
 export class Memory {
+  static modules = [kernels]; // a training page has one more
   #free; // the first address that nothing has
 
   // Room for matrices of these sizes: lists of numbers, or objects with them as
@@ -18,10 +19,10 @@ export class Memory {
   constructor(...sizes) {
     const counts = sizes.flatMap((each) => Object.values(each));
     const bytes = counts.reduce((sum, count) => sum + rounded(count), SPARE);
-    const { kernels, memory } = begin(bytes);
-    this.kernels = kernels;
+    const { instances, memory } = begin(bytes, this.constructor.modules);
+    this.kernels = Object.assign({}, ...instances);
     this.numbers = new Float32Array(memory.buffer);
-    this.#free = kernels.__heap_base.value;
+    this.#free = Math.max(...instances.map((each) => each.__heap_base.value));
   }
 
   // The address of so many numbers. What was there before is still there.
@@ -76,11 +77,12 @@ function rounded(count) {
   return 16 * Math.ceil(count / 4);
 }
 
-let compiled; // one module for all models of a page
+const compiled = {}; // one module for all models of a page
 
-function begin(bytes) {
+function begin(bytes, modules) {
   try {
-    compiled ??= new WebAssembly.Module(fromBase64(kernels));
+    for (const text of modules)
+      compiled[text] ??= new WebAssembly.Module(fromBase64(text));
   } catch {
     throw new Error(
       "its model needs WebAssembly with SIMD, which this browser does not run",
@@ -89,8 +91,11 @@ function begin(bytes) {
   const pages = 1 + Math.ceil(bytes / PAGE); // one for what the compiler needs
   try {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-    const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
-    return { kernels: exports, memory };
+    const instances = modules.map((text) => {
+      const module = compiled[text];
+      return new WebAssembly.Instance(module, { env: { memory } }).exports;
+    });
+    return { instances, memory };
   } catch {
     const megabytes = Math.ceil((pages * PAGE) / 1e6);
     throw new Error(

@@ -11,6 +11,7 @@ import { dequantise } from "./dequantise.js";
 import { columns, linear, place } from "./linear.js";
 import { Memory } from "./memory.js";
 import { handOver, layOut, sizes } from "./pass.js";
+import { positionTable } from "./positions.js";
 
 export class ViT {
   #memory;
@@ -19,11 +20,11 @@ export class ViT {
   #buffers; // the address behind them: a pass puts its own numbers there
 
   // payload: { config, tensors, data }, as page_vit() in packing.py makes it of
-  // a ViT.
+  // a ViT; or the weights themselves in place of data, as trainer.js has them.
   // Throws an Error where the browser cannot run it (see memory.js).
-  constructor({ config, tensors, data }) {
+  constructor({ config, tensors, data, weights }) {
     this.config = config;
-    this.weights = dequantise(tensors, data);
+    this.weights = weights ?? dequantise(tensors, data);
     this.imageSize = pair(config.image_size);
     this.patchSize = pair(config.patch_size);
     this.grid = this.imageSize.map((side, axis) => side / this.patchSize[axis]);
@@ -197,14 +198,7 @@ export class ViT {
   }
 
   positions() {
-    const kind = this.config.position;
-    if (!Object.hasOwn(POSITIONS, kind)) {
-      const known = Object.keys(POSITIONS).join(", ");
-      throw new RangeError(
-        `this page adds positions of the kinds ${known}; got ${kind}`,
-      );
-    }
-    return POSITIONS[kind](this);
+    return positionTable(this);
   }
 
   // The encoder: in each layer two norms, attention and the MLP.
@@ -245,8 +239,8 @@ export class ViT {
       this.#linear(rows, n, qkv[head].q, q); // eq. 5
       this.#linear(rows, n, qkv[head].k, k);
       this.#linear(rows, n, qkv[head].v, values);
-      transpose(keys, k, n, d);
-      transpose(layer.v + 4 * head * d * n, values, n, d);
+      transpose(keys, k, n, d, d);
+      transpose(layer.v + 4 * head * d * n, values, n, d, d);
       const map = layer.attention + 4 * head * n * n;
       if (headsOff[number]?.includes(head)) {
         this.#memory.view(map, n * n).fill(0);
@@ -308,48 +302,6 @@ export class ViT {
   #linear(x, n, layer, y) {
     linear(this.#memory, x, n, layer, y);
   }
-}
-
-// Every kind of position embedding, as in positions.py: what each token gets,
-// (n, D), or null.
-const POSITIONS = {
-  none: () => null,
-  learned: (vit) => vit.weights.pos_embedding,
-  learned_2d: (vit) =>
-    rowsAndColumns(vit, vit.weights.pos_rows, vit.weights.pos_columns),
-  sincos_2d: (vit) => {
-    const axes = vit.grid.map((side) => sincos(side, vit.config.dim));
-    return rowsAndColumns(vit, ...axes);
-  },
-};
-
-// One half for the column, one for the row; the class token has no position, so
-// it gets zeros.
-function rowsAndColumns({ grid, numPrefix, config: { dim } }, rows, columns) {
-  const half = dim / 2;
-  const table = new Float32Array((numPrefix + grid[0] * grid[1]) * dim);
-  let i = numPrefix * dim;
-  for (let row = 0; row < grid[0]; row++) {
-    for (let column = 0; column < grid[1]; column++, i += dim) {
-      table.set(columns.subarray(column * half, (column + 1) * half), i);
-      table.set(rows.subarray(row * half, (row + 1) * half), i + half);
-    }
-  }
-  return table;
-}
-
-// One axis of the 2-D sine-cosine positions: (length, dim/2).
-function sincos(length, dim) {
-  const quarter = dim / 4;
-  const table = new Float32Array((length * dim) / 2);
-  for (let i = 0; i < length; i++) {
-    for (let d = 0; d < quarter; d++) {
-      const angle = i * 10_000 ** -(d / Math.max(quarter - 1, 1));
-      table[i * 2 * quarter + d] = Math.sin(angle);
-      table[i * 2 * quarter + quarter + d] = Math.cos(angle);
-    }
-  }
-  return table;
 }
 
 function pair(size) {
