@@ -10,12 +10,24 @@ import torch
 from conftest import randomise
 from einops import rearrange
 from safetensors.torch import load_file, save_file
+from timm.layers import SwiGLUPacked
 from timm.layers.attention import Attention as TimmAttention
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 from torch import nn
 from torchvision.models import resnet18
 from torchvision.models.vision_transformer import VisionTransformer as TorchvisionViT
-from transformers import ViTConfig, ViTForImageClassification, ViTModel
+from transformers import (
+    DeiTConfig,
+    DeiTForImageClassification,
+    Dinov2Config,
+    Dinov2ForImageClassification,
+    Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTModel,
+)
 
 from vit_tutorial import (
     ViT,
@@ -533,6 +545,64 @@ def test_a_file_without_positions_is_for_a_model_that_computes_them(tmp_path):
     torch.testing.assert_close(vit.cls_token, torch.from_numpy(arrays["cls"]))
 
 
+# DINO, DINOv2
+
+
+class ClassToken(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return self.model(images).last_hidden_state[:, 0]
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_a_timm_model_without_a_head_gives_its_features(pool):
+    mean = {"class_token": False, "global_pool": "avg"} if pool == "mean" else {}
+    model = randomise(timm_vit(SQUARE | {"num_classes": 0}, **mean))
+    vit = ViT(**SQUARE | {"num_classes": 24}, qkv_bias=True, pool=pool).eval()
+    vit.load_state_dict(from_timm(model.state_dict()))
+    assert_same_logits(vit, model, pictures(SQUARE))
+
+
+def test_a_vit_model_of_hugging_face_gives_its_class_token(tmp_path):
+    """What its pooler would make of it is a matter of the task that it was trained for."""
+    model = randomise(ViTModel(huggingface_config(SQUARE), use_mask_token=True))
+    model.save_pretrained(tmp_path)
+    on_disk = load_file(tmp_path / "model.safetensors")
+    assert {"pooler.dense.weight", "embeddings.mask_token"} < on_disk.keys()
+    vit = ViT(**SQUARE | {"num_classes": 24}, qkv_bias=True, eps=1e-12).eval()
+    vit.load_state_dict(from_huggingface(on_disk))
+    assert_same_logits(vit, ClassToken(model), pictures(SQUARE))
+
+
+@pytest.mark.parametrize("library", ["timm", "hugging face"])
+def test_layer_scale_goes_into_the_weights_exactly(library):
+    """In float64, where no rounding hides a difference."""
+    if library == "timm":
+        model = randomise(timm_vit(SQUARE, init_values=1e-5)).double()
+        vit, theirs = ViT(**SQUARE, qkv_bias=True), model
+        state = from_timm(model.state_dict())
+    else:
+        model = randomise(Dinov2Model(Dinov2Config(**SMALL_DINOV2))).double()
+        vit = ViT(**SQUARE | {"num_classes": 24}, qkv_bias=True)
+        theirs, state = ClassToken(model), from_huggingface(model.state_dict())
+    vit.double().eval().load_state_dict(state)
+    images = pictures(SQUARE).double()
+    with torch.no_grad():
+        expected = theirs(images)
+        assert expected.std() > 0.05
+        torch.testing.assert_close(vit(images), expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_layer_scale_in_half_precision_loses_nothing(dtype):
+    state = randomise(timm_vit(SQUARE, init_values=1e-5)).to(dtype).state_dict()
+    as_float = {name: tensor.float() for name, tensor in state.items()}
+    assert_same_state(from_timm(state), from_timm(as_float))
+
+
 # Every reader
 
 
@@ -702,10 +772,9 @@ def test_our_own_weights_need_no_reader(reader, tmp_path):
 
 OTHER_TIMM_MODELS = [
     ({"qk_norm": True}, r"unknown: blocks.0.attn.q_norm.weight"),
-    ({"init_values": 1e-5}, r"unknown: blocks.0.ls1.gamma"),
-    ({"reg_tokens": 2}, r"unknown: reg_token"),
+    ({"reg_tokens": 2}, r"unknown: reg_token\).*has register tokens, which our ViT has not"),
+    ({"mlp_layer": SwiGLUPacked}, r"blocks.0.mlp.fc1.weight: .*48 entries.*\(24,\); a gated MLP"),
     ({"pre_norm": True}, r"missing: patch_embed.proj.bias; unknown: norm_pre.weight"),
-    ({"num_classes": 0}, r"missing: head.weight, head.bias"),
     ({"proj_bias": False}, r"missing: blocks.0.attn.proj.bias"),
     ({"global_pool": "map"}, r"attn_pool"),
     # mean pooling that is not ours: a class token in the encoder, or the norm before the mean
@@ -729,9 +798,28 @@ def test_other_models_of_torchvision_are_refused():
         from_torchvision(resnet18().state_dict())
 
 
-def test_a_hugging_face_model_without_its_classifier_is_refused():
-    model = ViTModel(huggingface_config(SQUARE))
-    with pytest.raises(ValueError, match=r"missing: classifier.*unknown: pooler.dense.weight"):
+SMALL_DINOV2 = {"image_size": 8, "patch_size": 4, "hidden_size": 24, "num_hidden_layers": 2}
+SMALL_DINOV2 |= {"num_attention_heads": 3, "mlp_ratio": 2, "num_labels": 5}
+OTHER_HUGGING_FACE_MODELS = [
+    (
+        Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**SMALL_DINOV2)),
+        r"unknown: embeddings.register_tokens\).*register tokens, which our ViT has not",
+    ),
+    (
+        DeiTForImageClassification(DeiTConfig(**SMALL_DINOV2)),
+        r"unknown: embeddings.distillation_token\).*a distillation token",
+    ),
+    (  # its head reads the mean of the patches, too
+        Dinov2ForImageClassification(Dinov2Config(**SMALL_DINOV2)),
+        r"classifier.weight: it has the shape \(5, 48\).*the class token's 24 entries alone",
+    ),
+    (Dinov2Model(Dinov2Config(**SMALL_DINOV2, use_swiglu_ffn=True)), "has a gated MLP"),
+]
+
+
+@pytest.mark.parametrize(("model", "message"), OTHER_HUGGING_FACE_MODELS)
+def test_other_models_of_hugging_face_are_refused(model, message):
+    with pytest.raises(ValueError, match=message):
         from_huggingface(model.state_dict())
 
 
