@@ -415,6 +415,7 @@ def test_the_modules_are_modules_as_they_stand(pages):
 def test_a_figure_s_code_is_light(name):
     code = page_script(name) + style_sheet(name)
     assert f"start({{ {name}: ${name}.default }})" in code
+    assert " // " not in code  # comments stay behind
     assert len(gzip.compress(code.encode())) <= 40_000
 
 

@@ -1151,6 +1151,14 @@ def test_discoveries_and_mistakes_are_the_model_s_own(book, fashion, shoes):
     assert f"{len(dropped.now)}" == fool.removeprefix("Fool it in ")
     keep = sorted(set(range(49)) - set(dropped.now))
     assert predicted(page_model, images[0], keep).argmax() != whole
+    (band,) = [name for name in offered if name.endswith("patches above and below: Bag")]
+    card.get_by_role("button", name=band).click()
+    keep = sorted(set(range(49)) - set(dropped.now))
+    assert band.startswith(f"Remove {49 - len(keep)} ")
+    assert keep == list(range(keep[0], keep[-1] + 1))
+    assert (keep[0] % 7, len(keep) % 7) == (0, 0)  # whole rows
+    now = predicted(page_model, images[0], keep)
+    assert (names[now.argmax()], now.max() > 0.5) == ("Bag", True)
     card.get_by_role("button", name="Shuffle without positions").click()
     assert "no positions" in said(card)
     assert "shuffled" in said(card)

@@ -24,7 +24,7 @@ EXPORT = re.compile(
 )
 DEFAULT = re.compile(r"^export default ", re.M)
 # What is for those who read the modules: pages do without it.
-COMMENT = re.compile(r"^ *//.*\n|^ +|^/\*[^*]*\*/\n+", re.M)
+COMMENT = re.compile(r"^ *//.*\n| +// .*$|^ +|^/\*[^*]*\*/\n+", re.M)
 DECLARED = re.compile(r"^  static (state|inputs) = \[([^\]]*)\];$", re.M)
 
 
@@ -80,7 +80,7 @@ def declared(figure: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def widget_script(figure: str) -> str:
     """Join a figure with all that it imports into one module, as anywidget
     takes it."""
-    return join([figure]) + f"export default ${figure}.default;\n"
+    return "export default " + whole([figure], f"${figure}.default")
 
 
 def page_script(*figures: str) -> str:
@@ -91,8 +91,24 @@ def page_script(*figures: str) -> str:
     """
     figures = figures or figure_names()
     table = ", ".join(f"{name}: ${name}.default" for name in figures)
-    script = join([*figures, "host"])
-    return f"(() => {{\n{script}$host.start({{ {table} }});\n}})();\n"
+    return whole([*figures, "host"], f"$host.start({{ {table} }})")
+
+
+def whole(names: Sequence[str], result: str) -> str:
+    """Join modules into a function, `whole`, that is called and returns
+    `result`.
+
+    A figure that computes in a Worker (background.js) gives it this function's
+    own text, so that no code travels twice. There it returns before the first
+    module that only a page can run.
+    """
+    script = join(names)
+    if "background" in in_order(names):
+        start = join(["worker"])
+        rest = join(["worker", *names]).removeprefix(start)
+        serve = "if (!globalThis.document) return $worker.serve();\n"
+        script = start + serve + rest
+    return f"(function whole() {{\n{script}return {result};\n}})();\n"
 
 
 def style_sheet(*figures: str) -> str:
@@ -107,7 +123,7 @@ def style_sheet(*figures: str) -> str:
     )
 
 
-def join(names: list[str]) -> str:
+def join(names: Sequence[str]) -> str:
     """Put modules behind those that they import, each in a function of its own.
 
     Raises ValueError for a module that is not there, for an import or export

@@ -2,7 +2,7 @@
 // gives: does the prediction go?
 
 import { Figure, live } from "../page/live.js";
-import { Background } from "../page/background.js";
+import { Background, Work } from "../page/background.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
 import { strongest } from "../page/answers.js";
@@ -28,8 +28,6 @@ class Deletion extends Figure {
   static state = ["picture", "method", "fraction"];
   static inputs = ["vit", "pictures"];
 
-  background = new Background((work) => this.card.attempt(work));
-
   begin() {
     this.card.rounded();
     this.card.root.classList.add("vt-deletion");
@@ -49,11 +47,13 @@ class Deletion extends Figure {
   }
 
   end() {
-    this.background.stop();
+    this.background.end();
   }
 
   build() {
-    this.background.stop();
+    this.background?.end();
+    this.background = new Background(this.get("vit"));
+    this.work = new Work(this.background, (error) => this.fail(error));
     this.vit = new ViT(this.get("vit"));
     if (!this.vit.numPrefix) {
       throw new Error("the orders are what a class token takes; here is none");
@@ -66,13 +66,14 @@ class Deletion extends Figure {
     this.isSearching = false; // for surprises
     this.computing = null; // the picture whose curves are computed
 
+    this.plots = new Plots(this.classes, `${this.card.id}-order`, (method) =>
+      this.change({ method }),
+    );
     const columns = [
       new Patches(this.vit.grid, (place) => this.removeUpTo(place)),
       new OrderMap(this.vit.grid),
       new Prediction(this.classes),
-      new Plots(this.classes, `${this.card.id}-order`, (method) =>
-        this.change({ method }),
-      ),
+      this.plots,
     ];
     this.card.figure.replaceChildren(...columns.map(({ el }) => el));
     this.parts = [...columns, this.buildControls()];
@@ -139,19 +140,27 @@ class Deletion extends Figure {
     return this.tests.get(index);
   }
 
-  // Compute all curves of a picture in the background. It comes first, so a
-  // search for surprises is dropped.
+  // Compute all curves of a picture, in the Worker. It comes first, so a search
+  // for surprises is dropped.
   compute(index) {
     this.computing = index;
     this.isSearching = false;
-    this.background.start(this.curves(this.testOf(index)));
+    this.work.start((many) => this.curves(many, this.testOf(index)));
   }
 
-  *curves(test) {
-    yield* test.computeAreas();
-    this.draw();
-    yield* test.computeCurves();
-    this.draw();
+  async curves(many, test) {
+    await test.computeAreas(many);
+    this.redraw();
+    await test.computeCurves(many);
+    this.redraw();
+  }
+
+  // The Worker failed. What needs one pass goes on, and the next change asks it
+  // again.
+  fail(error) {
+    this.computing = null;
+    this.isSearching = false;
+    this.plots.fail(error);
   }
 
   removeUpTo(place) {
@@ -186,14 +195,14 @@ class Deletion extends Figure {
     } else if (!this.isSearching) {
       this.isSearching = true;
       this.card.say("Looking through the pictures …");
-      this.background.start(this.search());
+      this.work.start((many) => this.search(many));
     }
   }
 
-  *search() {
+  async search(many) {
     const indices = [...this.pictures.keys()];
     for (const index of indices) {
-      yield* this.testOf(index).computeAreas(["last layer", "contrast"]);
+      await this.testOf(index).computeAreas(many, ["last layer", "contrast"]);
     }
     this.surprises = new Surprises(indices, (index) => {
       const test = this.testOf(index);

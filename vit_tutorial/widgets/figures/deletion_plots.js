@@ -28,6 +28,10 @@ export class Plots {
     const paths = METHODS.map((each) => pathOf(test, each));
     for (const plot of this.plots) plot.show({ test, method, gone, paths });
   }
+
+  fail({ message }) {
+    this.axes.textContent = `The curves cannot be computed: ${message}.`;
+  }
 }
 
 class Plot {

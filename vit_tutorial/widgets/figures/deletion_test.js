@@ -36,18 +36,21 @@ export class DeletionTest {
   // The probabilities when an order's first `gone` patches are removed, which
   // is computed once.
   left(method, gone) {
-    const known = this.#left[method];
-    if (!known[gone]) {
-      const keep = this.order[method].slice(gone);
-      known[gone] = probabilities(this.vit.logits(this.bytes, { keep }));
-      if (!keep.length) this.#setEnd(known[gone]);
+    if (!this.#left[method][gone]) {
+      const logits = this.vit.logits(this.bytes, this.#kept(method, gone));
+      this.#know(method, gone, probabilities(logits));
     }
-    return known[gone];
+    return this.#left[method][gone];
+  }
+
+  #kept(method, gone) {
+    return { keep: this.order[method].slice(gone) };
   }
 
   // Without any patch the order plays no part.
-  #setEnd(shares) {
-    for (const method of METHODS) this.#left[method][this.count] = shares;
+  #know(method, gone, shares) {
+    const methods = gone === this.count ? METHODS : [method];
+    for (const each of methods) this.#left[each][gone] = shares;
   }
 
   // The watched probability, undefined where it has not been computed.
@@ -82,24 +85,23 @@ export class DeletionTest {
     return this.#areas[method];
   }
 
-  // Compute what these methods' areas need; yields after every forward pass.
-  *computeAreas(methods = METHODS) {
-    yield* this.#compute(methods, this.steps);
+  // Compute what these methods' areas need. many: as Work gives it
+  // (background.js).
+  computeAreas(many, methods = METHODS) {
+    return this.#compute(many, methods, this.steps);
   }
 
   // Compute whole curves, patch by patch.
-  *computeCurves() {
-    yield* this.#compute(METHODS, Array(this.count + 1).keys());
+  computeCurves(many) {
+    return this.#compute(many, METHODS, [...Array(this.count + 1).keys()]);
   }
 
-  *#compute(methods, gones) {
-    const all = [...gones];
+  async #compute(many, methods, gones) {
     for (const method of methods) {
-      for (const gone of all) {
-        if (this.#left[method][gone]) continue;
-        this.left(method, gone);
-        yield;
-      }
+      const missing = gones.filter((gone) => !this.#left[method][gone]);
+      const kept = missing.map((gone) => this.#kept(method, gone));
+      const found = await many(this.bytes, kept);
+      missing.forEach((gone, i) => this.#know(method, gone, found[i]));
     }
   }
 }

@@ -1,21 +1,22 @@
 // What each patch is worth: every one that is there is removed in turn, and put
 // back.
 
-import { Background } from "../../page/background.js";
+import { Work } from "../../page/background.js";
 import { highestOf } from "../../page/answers.js";
 import { signed, signedLegend } from "../../page/colours.js";
 import { element, label } from "../../page/elements.js";
-import { toggled } from "./playground_state.js";
+import { interventions, toggled } from "./playground_state.js";
 
 export class Counterfactual {
-  constructor(passes, names) {
-    Object.assign(this, { passes, names });
+  // background: the Worker that computes it.
+  constructor({ vit, names, background }) {
+    Object.assign(this, { vit, names });
     this.isOn = false;
-    this.background = new Background((work) => work());
+    this.work = new Work(background, (error) => this.fail(error));
     const turn = () => this.turn();
     const on = { type: "button", "aria-pressed": "false", onclick: turn };
     this.button = element("button", on, "Remove each patch in turn");
-    const [height, width] = passes.vit.grid;
+    const [height, width] = vit.grid;
     this.canvas = element("canvas", { width, height, role: "img" });
     this.said = label();
     this.legend = element("div");
@@ -31,29 +32,38 @@ export class Counterfactual {
     this.button.setAttribute("aria-pressed", this.isOn);
     for (const part of this.parts) part.hidden = !this.isOn;
     if (this.isOn && this.view) this.follow(this.view);
-    else this.stop();
-  }
-
-  stop() {
-    this.background.stop();
+    else this.work.stop();
   }
 
   // Another state is shown: measure anew, if anybody looks.
   follow(view) {
     this.view = view;
-    if (this.isOn) this.background.start(this.measure(view));
+    if (this.isOn) this.work.start((many) => this.measure(many, view));
   }
 
-  *measure({ image, state, order, pass }) {
-    const changes = Array(order.length).fill(null); // by place
-    const first = pass ? highestOf(pass.now) : 0;
-    for (const place of pass?.places ?? []) {
+  async measure(many, { image, state, order, pass }) {
+    const { vit, names } = this;
+    const there = pass?.places ?? [];
+    // Without a class token, the last patch cannot go.
+    const places = there.length > 1 || vit.numPrefix ? there : [];
+    const without = (place) => {
       const dropped = toggled(state.dropped, order[place]);
-      const without = this.passes.of(image.bytes, { ...state, dropped });
-      if (without) changes[place] = without.now[first] - pass.now[first];
-      yield;
-    }
-    this.show(changes, order, this.names[first]);
+      return interventions({ ...state, dropped }, order.length);
+    };
+    const first = pass ? highestOf(pass.now) : 0;
+    const found = await many(image.bytes, places.map(without));
+    const changes = Array(order.length).fill(null); // by place
+    places.forEach((place, i) => {
+      changes[place] = found[i][first] - pass.now[first];
+    });
+    this.show(changes, order, names[first]);
+  }
+
+  fail({ message }) {
+    this.canvas.hidden = true;
+    this.legend.replaceChildren();
+    this.said.textContent =
+      `What each patch is worth cannot be computed: ${message}.`;
   }
 
   // changes: by how much the probability of `name` changes without each patch.
@@ -61,6 +71,7 @@ export class Counterfactual {
     const size = (each) => Math.abs(each ?? 0);
     const limit = Math.max(...changes.map(size)) || 1;
     const { canvas } = this;
+    canvas.hidden = false; // as it is where a Worker failed
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, canvas.width, canvas.height);
     changes.forEach((change, place) => {

@@ -3,7 +3,7 @@
 // each head attends.
 
 import { Figure, live } from "../../page/live.js";
-import { Background } from "../../page/background.js";
+import { Background, Work } from "../../page/background.js";
 import { setStage } from "../../page/stage.js";
 import { nameOf } from "../../page/words.js";
 import { shuffled } from "../../page/shuffle.js";
@@ -57,13 +57,11 @@ class Playground extends Figure {
 
   end() {
     cancelAnimationFrame(this.#frame);
-    this.background.stop();
-    this.counterfactual.stop();
+    this.background.end();
   }
 
   build() {
-    this.background?.stop();
-    this.counterfactual?.stop();
+    this.background?.end();
     this.vit = new ViT(this.get("vit"));
     this.small = this.get("small");
     this.patches = this.vit.grid[0] * this.vit.grid[1];
@@ -74,10 +72,11 @@ class Playground extends Figure {
     this.mode = "look"; // or "draw", "upload"
     this.hovered = null; // the token under the pointer
     this.told = null; // the image whose label is shown
-    this.background = new Background((work) => work());
+    this.background = new Background(this.get("vit"));
+    this.work = new Work(this.background, (error) => this.fail(error));
     this.searched = null; // the image whose discoveries are known, or sought
     this.buildParts();
-    this.marks = this.pictures.keys(); // the images not yet asked for mistakes
+    this.unread = new Set(this.pictures.keys()); // not yet asked for mistakes
   }
 
   buildParts() {
@@ -106,7 +105,7 @@ class Playground extends Figure {
       redraw: () => this.redraw(),
       newId: () => card.newId(),
     });
-    this.counterfactual = new Counterfactual(this.passes, this.names);
+    this.counterfactual = new Counterfactual(this);
     this.discoveries = new Discoveries(this);
     this.own = new OwnImage(this);
     this.game = new Game(this);
@@ -307,26 +306,35 @@ class Playground extends Figure {
     });
   }
 
-  // Look for mistakes and discoveries while the page waits.
-  search(image) {
-    if (this.searched === image.bytes || this.mode !== "look") return;
-    this.searched = image.bytes;
+  // Look for mistakes and discoveries, in the Worker.
+  search({ bytes }) {
+    const own = this.get("picture") === OWN ? this.get("own") : "";
+    const searched = `${this.get("picture")} ${own}`;
+    if (this.searched === searched || this.mode !== "look") return;
+    this.searched = searched;
     this.discoveries.clear();
     this.card.root.setAttribute("aria-busy", "true");
-    this.background.start(this.searching(image));
+    this.work.start((many) => this.searching(many, bytes));
   }
 
-  *searching(image) {
-    yield* this.discoveries.of(image.bytes);
-    for (const index of this.marks) {
+  async searching(many, bytes) {
+    for (const index of this.unread) {
       const { bytes, label } = this.pictures[index];
-      const first = highestOf(this.passes.whole(bytes).now);
-      if (label != null && first !== label) {
-        const question = `why does it say ${this.names[first]}?`;
-        this.thumbnails.mark(index, question);
-      }
-      yield;
+      const [now] = await many(bytes, [{}]);
+      this.unread.delete(index);
+      const first = highestOf(now);
+      if (label == null || first === label) continue;
+      const question = `why does it say ${this.names[first]}?`;
+      this.thumbnails.mark(index, question);
     }
+    await this.discoveries.of(bytes, many);
+    this.card.root.removeAttribute("aria-busy");
+  }
+
+  // The Worker failed; the next change asks it again.
+  fail(error) {
+    this.searched = null;
+    this.discoveries.fail(error);
     this.card.root.removeAttribute("aria-busy");
   }
 }

@@ -1,10 +1,11 @@
 // The playground's controls: what to do with the patches, the heads, the game.
 
 import { element } from "../../page/elements.js";
+import { Work } from "../../page/background.js";
 import { highestOf } from "../../page/answers.js";
 import { setting } from "../../page/words.js";
 import { shuffled } from "../../page/shuffle.js";
-import { fewestPatches } from "./fewest_patches.js";
+import { addPatches } from "./fewest_patches.js";
 import { OWN, SEEDS, UNTOUCHED } from "./playground_state.js";
 
 export class Controls {
@@ -12,7 +13,10 @@ export class Controls {
 
   constructor(figure) {
     this.figure = figure;
-    const { card, small } = figure;
+    const { background, card, small } = figure;
+    this.work = new Work(background, ({ message }) =>
+      card.say(`The surprise cannot be computed: ${message}.`),
+    );
     card.controls.replaceChildren();
     const button = (text, onclick) =>
       element("button", { type: "button", onclick }, text);
@@ -147,16 +151,18 @@ export class Controls {
   // An image that is not in view, and the few patches that the model needs.
   surprise() {
     const { figure } = this;
-    const { passes, patches, pictures, vit } = figure;
+    const { passes, patches, pictures } = figure;
     const shown = figure.get("picture");
     const others = [...pictures.keys()].filter((index) => index !== shown);
     const picture = others[Math.floor(Math.random() * others.length)] ?? 0;
     const { bytes } = pictures[picture];
     const answer = highestOf(passes.whole(bytes).now);
-    const seen = fewestPatches(vit, bytes, answer);
     const all = shuffled(patches, 0);
-    const dropped = all.filter((patch) => !seen.includes(patch));
-    figure.enter("look", { ...UNTOUCHED, picture, dropped });
+    this.work.start(async (many) => {
+      const [seen] = await addPatches(many, bytes, all, answer);
+      const dropped = all.filter((patch) => !seen.includes(patch));
+      figure.enter("look", { ...UNTOUCHED, picture, dropped });
+    });
   }
 
   tellTruth() {
@@ -169,6 +175,7 @@ export class Controls {
   show({ picture, positions, temperature, isAsked, image }) {
     const { figure } = this;
     const { mode, undo } = figure;
+    this.work.stop(); // what is shown now is what the reader wants
     this.undo.setAttribute("aria-disabled", isAsked || !undo.canUndo);
     this.redo.setAttribute("aria-disabled", isAsked || !undo.canRedo);
     if (figure.small) return;

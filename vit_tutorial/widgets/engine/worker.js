@@ -1,0 +1,24 @@
+// The Worker's side: it answers what a page asks (background.js), one question
+// after the other.
+
+import { ViT } from "./vit.js";
+
+// All that a page can ask of a model, by name. What is returned is the answer;
+// what is thrown reaches the page as well.
+const ANSWERS = {
+  // An image's logits in each of several changed states: see ViT.forward.
+  logits: (vit, pixels, states) =>
+    states.map((changes) => vit.logits(pixels, changes)),
+};
+
+export function serve() {
+  let vit;
+  globalThis.onmessage = ({ data: { model, name, given } }) => {
+    try {
+      if (model) vit = new ViT(model); // the first question brings it
+      postMessage({ answer: ANSWERS[name](vit, ...given) });
+    } catch ({ message }) {
+      postMessage({ error: message });
+    }
+  };
+}
