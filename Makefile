@@ -8,7 +8,7 @@ AS :=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test lab notebooks keep lint format verified lock clean
+.PHONY: help book test lab notebooks keep replace lint format verified lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -28,6 +28,11 @@ notebooks: .venv/.all ## execute the chapters anew and store their outputs (one:
 
 keep: .venv/.all ## take finished runs into the package, for the chapters: RUNS="runs/a-0 runs/a-1" (models too: MODELS=1 or AS=name)
 	$(BIN)/python .ci/keep.py $(RUNS) $(if $(MODELS),--models) $(if $(AS),--as $(AS)) $(if $(REPLACE),--replace)
+
+replace: ## put a run's model in the place of one that the book shows, and renew the book: RUNS=runs/fashion-0 AS=fashion
+	$(MAKE) keep REPLACE=1
+	$(MAKE) notebooks
+	$(MAKE) book
 
 lint: .venv/.all ## find what ruff would write otherwise
 	$(BIN)/python -m ruff check .

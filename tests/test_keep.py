@@ -7,11 +7,14 @@ import subprocess
 
 import keep
 import pytest
-from notebooks import ROOT
+from conftest import randomise
+from notebooks import ROOT, chapters
 
 from vit_tutorial.data import ASSETS
-from vit_tutorial.pretrained import BUNDLED
+from vit_tutorial.pretrained import BUNDLED, load_pretrained
 from vit_tutorial.records import RUNS, read_log
+from vit_tutorial.saving import save_model
+from vit_tutorial.widgets import Figure, packing
 
 README = (ASSETS / "README.md").read_text("utf8")
 MODELS = sorted(path.stem for path in ASSETS.glob("*.safetensors"))
@@ -239,6 +242,65 @@ def test_a_full_disk_leaves_no_half_of_a_run(calls, package, run, monkeypatch):
     keep.main([str(package.parent / "runs" / "figure-cls-0"), "--models"])
     assert len(content(package)) == 4
     assert not list(package.rglob(".*"))
+
+
+# A model in another's place
+
+
+def stored():
+    """Every figure that a chapter stores, as the chapter's name and the figure's HTML."""
+    for path in chapters():
+        for cell in json.loads(path.read_text("utf8"))["cells"]:
+            for output in cell.get("outputs", []):
+                html = "".join(output.get("data", {}).get("text/html", ""))
+                if 'class="vt-live"' in html:
+                    yield path.stem, html
+
+
+def redrawn(html):
+    """The same figure, with the models that the package has now."""
+    state = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
+    for trait, value in state.items():
+        if isinstance(value, dict) and "bundled" in value:
+            path = packing.ASSETS / f"{value['bundled']}.safetensors"
+            state[trait] = packing.packed_checkpoint(path, path.stat().st_mtime_ns)
+    script = re.search(r'data-figure="(\w+)"', html)[1]
+    kinds = Figure.__subclasses__()
+    kind = next(kind for kind in kinds if getattr(kind, "script", None) == script)
+    figure = kind.__new__(kind)
+    Figure.__init__(figure, **state)  # the model and the images are packed already
+    return figure.to_html()
+
+
+def stale():
+    return [(chapter, html) for chapter, html in stored() if redrawn(html) != html]
+
+
+def test_no_chapter_s_figure_is_stale_and_with_another_model_all_that_show_it_are(
+    package, run, monkeypatch
+):
+    assert stale() == []
+    for name in MODELS:
+        shutil.copy(ASSETS / f"{name}.safetensors", package / "ASSETS")
+    folder = run("fashion-0")
+    other = randomise(load_pretrained("fashion"), std=0.4)
+    save_model(other, folder / "model.safetensors")
+    keep.keep([folder], name="fashion", replace=True)
+    monkeypatch.setattr(packing, "ASSETS", package / "ASSETS")
+    shown = [(chapter, html) for chapter, html in stored() if '{"bundled":"fashion"}' in html]
+    assert {chapter for chapter, _ in shown} > {"intro", "09_attention_maps", "12_playground"}
+    assert stale() == shown
+
+
+def test_replacing_a_model_is_one_command():
+    command = ["make", "-n", "replace", "RUNS=runs/fashion-0", "AS=fashion"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    steps = re.findall(r"(keep\.py .*|notebooks\.py.*|jupyter-book build .*)", done.stdout)
+    kept, executed, built = (step.split() for step in steps)
+    assert kept == ["keep.py", "runs/fashion-0", "--as", "fashion", "--replace"]
+    assert executed == ["notebooks.py"]  # all of them
+    assert built[:3] == ["jupyter-book", "build", "."]
+    assert " ".join(command[:1] + command[2:]) in (ROOT / "CONTRIBUTING.md").read_text("utf8")
 
 
 def test_make_hands_over_what_it_is_given():
