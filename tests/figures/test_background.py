@@ -109,7 +109,7 @@ def test_a_worker_that_fails_is_named_in_a_line_and_asked_again(book, vit, image
     assert "smallest area" in said(deletion)
 
 
-def test_of_clicks_faster_than_answers_the_last_counts_and_none_queue_up(book, vit, images):
+def test_of_clicks_faster_than_answers_the_last_one_counts_and_none_queue_up(book, vit, images):
     page = book.open(Playground(vit, images), before=WORKERS)
     (card,) = cards(page, 1)
     card.get_by_role("button", name="Remove each patch in turn").click()
@@ -119,6 +119,9 @@ def test_of_clicks_faster_than_answers_the_last_counts_and_none_queue_up(book, v
     assert soon(page.evaluate, "held.length") == 1
     assert soon(page.evaluate, "asked.length") == 1
     assert said(card).endswith("4 of 49 patches removed.")
+    for width, height in ((390, 844), (844, 390)):  # a phone that is turned meanwhile
+        page.set_viewport_size({"width": width, "height": height})
+        assert soon(page.evaluate, "document.documentElement.scrollWidth") <= width
     page.evaluate("mode = 'works'; held.pop()(); 0")
     expect(worth(card)).to_contain_text("changes most without patch")
     shown = worth(card).inner_text()

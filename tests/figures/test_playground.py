@@ -25,6 +25,7 @@ from figure_page import (
     soon,
     wait_for_turns,
 )
+from PIL import Image
 from playwright.sync_api import expect
 
 from vit_tutorial import (
@@ -656,6 +657,22 @@ def test_a_picture_is_shrunk_turned_grey_and_turned_round(bringing, vit):
     assert "sent nowhere" in soon(card.inner_text)
     assert "there is no “none of these”" in soon(card.inner_text)
     assert page.noise == []
+
+
+def test_of_an_animation_the_first_image_counts_and_behind_transparency_it_is_white(bringing):
+    page, card, file = bringing
+    frames = [Image.fromarray(np.full((9, 9), grey, np.uint8)) for grey in (90, 200)]
+    moving = io.BytesIO()
+    frames[0].save(moving, "gif", save_all=True, append_images=frames[1:], duration=20, loop=0)
+    file.set_input_files({"name": "a.gif", "mimeType": "image/gif", "buffer": moving.getvalue()})
+    assert own_picture(page, card).becomes(lambda pixels: set(pixels.flatten()) == {90})
+    cut_out = np.zeros((28, 28, 4), np.uint8)
+    cut_out[10:18, 10:18] = (100, 100, 100, 255)
+    file.set_input_files({"name": "b.png", "mimeType": "image/png", "buffer": png(cut_out)})
+    expect(card.get_by_label("Invert colours")).to_be_checked()  # so white becomes black
+    brought = own_picture(page, card)
+    assert brought.becomes(lambda pixels: set(pixels[11:17, 11:17].flatten()) == {155})
+    assert not brought.now[:9].any()
 
 
 @pytest.mark.parametrize(
