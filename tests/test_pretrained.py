@@ -61,12 +61,14 @@ from vit_tutorial.train import evaluate
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SMALL = SQUARE | {"num_classes": 1000}  # 8 x 8 pixels in patches of 4: what an official one may be
-SMALL_NAMES = {  # its names at the four publishers, and the ends of its addresses
+SMALL_NAMES = {  # its names at the publishers, and the ends of its addresses
     "timm": ("vit_small_test", "timm/vit_small_test.tag"),
     "torchvision": ("vit_s_4", "vit_s_4-{digest}.pth"),
     "Hugging Face": ("google/vit-small-test", "google/vit-small-test"),
     "Google": ("ViT-S_4", "ViT-S_4.npz"),
+    "Meta": ("vit_small_test.dino", "timm/vit_small_test.dino"),
 }
+ROADS = [name for name in PUBLISHERS if name != "Meta"]  # whose files come as timm's do
 
 
 def names_of(publisher: str) -> list[str]:
@@ -200,10 +202,10 @@ def publish(monkeypatch, server, publisher, content: bytes, **changes) -> str:
     """Put a small checkpoint on the server and into the table; gives its name."""
     sizes = {"dim": SMALL["dim"], "depth": SMALL["depth"], "heads": SMALL["heads"]}
     monkeypatch.setitem(variants_table.SIZES, "XS", sizes | {"mlp_dim": SMALL["mlp_dim"]})
-    monkeypatch.setattr(variants_table, "VARIANTS", (*variants_table.VARIANTS, "XS/4"))
+    monkeypatch.setattr(variants_table, "VARIANTS", (*variants_table.VARIANTS, "XS/16"))
     name, address = SMALL_NAMES[publisher]
     address = address.format(digest=hashlib.sha256(content).hexdigest()[:8])
-    checkpoint = pretrained.Checkpoint(publisher, "XS/4", 8, address)
+    checkpoint = pretrained.Checkpoint(publisher, "XS/4", 8, 10, address)
     monkeypatch.setitem(CHECKPOINTS, name, dataclasses.replace(checkpoint, **changes))
     on_hub = not PUBLISHERS[publisher].base
     server.contents[f"{address}/model.safetensors" if on_hub else address] = content
@@ -220,9 +222,10 @@ def in_cache(folder) -> list[str]:
 def small_checkpoint(publisher: str, folder) -> tuple[bytes, Callable]:
     """A checkpoint as the publisher's own code writes it, and what computes its logits."""
     config, eps = SMALL, PUBLISHERS[publisher].eps
-    if publisher == "timm":
+    if publisher in ("timm", "Meta"):
         sizes = {"img_size": 8, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3}
-        model = randomise(timm.create_model("vit_tiny_patch16_224", mlp_ratio=2, **sizes))
+        sizes |= {"num_classes": PUBLISHERS[publisher].classes, "mlp_ratio": 2}
+        model = randomise(timm.create_model("vit_tiny_patch16_224", **sizes))
         save_for_hf(model, folder, safe_serialization=True)
         return (folder / "model.safetensors").read_bytes(), model
     if publisher == "torchvision":
@@ -245,16 +248,21 @@ def small_checkpoint(publisher: str, folder) -> tuple[bytes, Callable]:
 # The table
 
 
-@pytest.mark.parametrize("name", names_of("timm"))
+@pytest.mark.parametrize("name", [*names_of("timm"), *names_of("Meta")])
 def test_a_name_of_timm_stands_for_what_timm_loads_by_it(name):
     theirs, checkpoint = get_pretrained_cfg(name), CHECKPOINTS[name]
-    publisher = PUBLISHERS["timm"]
+    publisher = PUBLISHERS[checkpoint.publisher]
     assert checkpoint.address == theirs.hf_hub_id
     assert theirs.input_size == (3, checkpoint.image_size, checkpoint.image_size)
     assert (theirs.mean, theirs.std) == (publisher.mean, publisher.std)
+    assert int(checkpoint.image_size / theirs.crop_pct) == checkpoint.resized
+    assert (theirs.crop_mode, theirs.interpolation) == ("center", publisher.interpolation)
+    assert theirs.num_classes == publisher.classes
 
 
-@pytest.mark.parametrize("name", [n for n in names_of("timm") if n.endswith("224")])
+@pytest.mark.parametrize(
+    "name", [n for n in names_of("timm") + names_of("Meta") if "224" in n or "dinov2" in n]
+)
 def test_a_variant_is_the_one_that_timm_builds(name):
     with torch.device("meta"):
         model = timm.create_model(name)
@@ -268,6 +276,8 @@ def test_a_name_of_torchvision_stands_for_its_first_weights(name):
     publisher, transform = PUBLISHERS["torchvision"], theirs.transforms()
     assert publisher.base + checkpoint.address == theirs.url
     assert transform.crop_size == [checkpoint.image_size]
+    assert transform.resize_size == [checkpoint.resized]
+    assert transform.interpolation.value == publisher.interpolation
     assert (transform.mean, transform.std) == ([*publisher.mean], [*publisher.std])
     with torch.device("meta"):
         model = get_model(name, weights=None)
@@ -338,7 +348,7 @@ def test_a_real_name_gives_timm_s_logits(server, tmp_path):
         torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("publisher", PUBLISHERS)
+@pytest.mark.parametrize("publisher", ROADS)
 def test_a_second_load_downloads_nothing_and_needs_no_network(
     publisher, monkeypatch, server, tmp_path, capsys
 ):
@@ -489,7 +499,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("publisher", PUBLISHERS)
+@pytest.mark.parametrize("publisher", ROADS)
 def test_a_failed_download_leaves_nothing_and_the_next_try_starts_clean(
     publisher, fault, monkeypatch, server, tmp_path
 ):
@@ -591,7 +601,7 @@ def test_a_checkpoint_of_another_size_is_refused(change, message, monkeypatch, s
         load_pretrained(name)
 
 
-@pytest.mark.parametrize("publisher", PUBLISHERS)
+@pytest.mark.parametrize("publisher", ROADS)
 def test_a_file_damaged_in_the_cache_is_named(publisher, monkeypatch, server, tmp_path):
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -676,7 +686,7 @@ JUNK = {
 
 
 @pytest.mark.parametrize("junk", JUNK)
-@pytest.mark.parametrize("publisher", PUBLISHERS)
+@pytest.mark.parametrize("publisher", ROADS)
 def test_junk_in_the_cache_is_named(publisher, junk, monkeypatch, server, tmp_path):
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -704,7 +714,7 @@ def test_junk_under_the_right_sum_is_named(junk, monkeypatch, server):
         load_pretrained(name)
 
 
-@pytest.mark.parametrize("publisher", PUBLISHERS)
+@pytest.mark.parametrize("publisher", ROADS)
 def test_a_bit_that_changes_in_the_cache_is_noticed(publisher, monkeypatch, server, tmp_path):
     """Where the network is down, so that nobody can be asked."""
     folder = tmp_path / "theirs"

@@ -27,6 +27,7 @@ MODULES = {
     "attention_maps": """attention_on_grid attention_relevance attention_rollout
         layer_predictions mean_attention_distance record_attention""",
     "data": "DATASETS load_dataset load_photo normalize",
+    "preprocess": "Preprocess preprocess read_image",
     "saving": "load_model save_model",
     "weights": "from_huggingface from_npz from_timm from_torchvision",
     "pretrained": "BUNDLED CHECKPOINTS PUBLISHERS adapt imagenet_class_names load_pretrained",

@@ -1,5 +1,5 @@
 """Load trained models by their names: the book's own, and the official ones of
-four publishers."""
+five publishers; or from a file."""
 
 import json
 from collections.abc import Callable
@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vit_tutorial.adapt import adapt, build_empty
+from vit_tutorial.checkpoint_files import PICKLES, read_checkpoint
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import ASSETS
 from vit_tutorial.downloads import check_digits, fetch, fetch_from_hub
 from vit_tutorial.saving import check_numbers, load_model
-from vit_tutorial.variants import create_vit
+from vit_tutorial.variants import SIZES, create_vit
 from vit_tutorial.vit import ViT
 from vit_tutorial.weights import (
     from_huggingface,
@@ -55,7 +56,8 @@ class Publisher:
 
     base: where its files are; "" for the hub, whose addresses are "owner/name".
     mean, std: of the pixels in [0, 1], as its models were trained; see
-    `data.normalize`. eps: of its LayerNorms.
+    `data.normalize`. eps: of its LayerNorms. interpolation, stretch: see
+    `preprocess`. classes: of their heads, ImageNet's; 0 without a head.
     """
 
     base: str
@@ -63,69 +65,85 @@ class Publisher:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     eps: float
+    interpolation: str
+    stretch: bool = False
+    classes: int = 1000
 
 
 HALF = (0.5, 0.5, 0.5)  # as mean and as std: pixels in [-1, 1]
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of its own pixels
 PUBLISHERS = {
-    "timm": Publisher("", read_timm, HALF, HALF, 1e-6),
+    "timm": Publisher("", read_timm, HALF, HALF, 1e-6, "bicubic"),
     "torchvision": Publisher(
         "https://download.pytorch.org/models/",
         read_torchvision,
-        (0.485, 0.456, 0.406),
-        (0.229, 0.224, 0.225),
+        *IMAGENET,
         1e-6,
+        "bilinear",
     ),
-    "Hugging Face": Publisher("", read_huggingface, HALF, HALF, 1e-12),
+    "Hugging Face": Publisher(
+        "", read_huggingface, HALF, HALF, 1e-12, "bilinear", stretch=True
+    ),
     "Google": Publisher(
         "https://storage.googleapis.com/vit_models/imagenet21k+imagenet2012/",
         from_npz,
         HALF,
         HALF,
         1e-6,
+        "bilinear",
+        stretch=True,
     ),
+    # DINO and DINOv2, trained without labels, as timm keeps them on the hub.
+    "Meta": Publisher("", read_timm, *IMAGENET, 1e-6, "bicubic", classes=0),
 }
 
-# The name that its publisher gives it, the variant, the pixels of a side, and
-# the address, {name} being the first again. timm's names stand for what timm
-# itself loads by them. All were trained or fine-tuned on ImageNet's 1,000
-# classes.
+# The name that its publisher gives it, the variant, the pixels of a side, those
+# that the shorter side is resized to before the centre is cut out, and the
+# address, {name} being the first again. timm's names stand for what timm itself
+# loads by them.
 OFFICIAL = {
     "timm": """
-        vit_tiny_patch16_224   Ti/16  224  timm/{name}.augreg_in21k_ft_in1k
-        vit_tiny_patch16_384   Ti/16  384  timm/{name}.augreg_in21k_ft_in1k
-        vit_small_patch32_224  S/32   224  timm/{name}.augreg_in21k_ft_in1k
-        vit_small_patch32_384  S/32   384  timm/{name}.augreg_in21k_ft_in1k
-        vit_small_patch16_224  S/16   224  timm/{name}.augreg_in21k_ft_in1k
-        vit_small_patch16_384  S/16   384  timm/{name}.augreg_in21k_ft_in1k
-        vit_base_patch32_224   B/32   224  timm/{name}.augreg_in21k_ft_in1k
-        vit_base_patch32_384   B/32   384  timm/{name}.augreg_in21k_ft_in1k
-        vit_base_patch16_224   B/16   224  timm/{name}.augreg2_in21k_ft_in1k
-        vit_base_patch16_384   B/16   384  timm/{name}.augreg_in21k_ft_in1k
-        vit_base_patch8_224    B/8    224  timm/{name}.augreg2_in21k_ft_in1k
-        vit_large_patch16_224  L/16   224  timm/{name}.augreg_in21k_ft_in1k
-        vit_large_patch16_384  L/16   384  timm/{name}.augreg_in21k_ft_in1k
+        vit_tiny_patch16_224   Ti/16  224 248  timm/{name}.augreg_in21k_ft_in1k
+        vit_tiny_patch16_384   Ti/16  384 384  timm/{name}.augreg_in21k_ft_in1k
+        vit_small_patch32_224  S/32   224 248  timm/{name}.augreg_in21k_ft_in1k
+        vit_small_patch32_384  S/32   384 384  timm/{name}.augreg_in21k_ft_in1k
+        vit_small_patch16_224  S/16   224 248  timm/{name}.augreg_in21k_ft_in1k
+        vit_small_patch16_384  S/16   384 384  timm/{name}.augreg_in21k_ft_in1k
+        vit_base_patch32_224   B/32   224 248  timm/{name}.augreg_in21k_ft_in1k
+        vit_base_patch32_384   B/32   384 384  timm/{name}.augreg_in21k_ft_in1k
+        vit_base_patch16_224   B/16   224 248  timm/{name}.augreg2_in21k_ft_in1k
+        vit_base_patch16_384   B/16   384 384  timm/{name}.augreg_in21k_ft_in1k
+        vit_base_patch8_224    B/8    224 248  timm/{name}.augreg2_in21k_ft_in1k
+        vit_large_patch16_224  L/16   224 248  timm/{name}.augreg_in21k_ft_in1k
+        vit_large_patch16_384  L/16   384 384  timm/{name}.augreg_in21k_ft_in1k
     """,
     "torchvision": """
-        vit_b_16  B/16  224  vit_b_16-c867db91.pth
-        vit_b_32  B/32  224  vit_b_32-d86f8d99.pth
-        vit_l_16  L/16  224  vit_l_16-852ce7e3.pth
-        vit_l_32  L/32  224  vit_l_32-c7638314.pth
+        vit_b_16  B/16  224  256  vit_b_16-c867db91.pth
+        vit_b_32  B/32  224  256  vit_b_32-d86f8d99.pth
+        vit_l_16  L/16  224  242  vit_l_16-852ce7e3.pth
+        vit_l_32  L/32  224  256  vit_l_32-c7638314.pth
     """,
     "Hugging Face": """
-        google/vit-base-patch16-224  B/16  224  google/vit-base-patch16-224
-        google/vit-base-patch16-384  B/16  384  google/vit-base-patch16-384
-        google/vit-base-patch32-384  B/32  384  google/vit-base-patch32-384
+        google/vit-base-patch16-224  B/16  224  224  google/vit-base-patch16-224
+        google/vit-base-patch16-384  B/16  384  384  google/vit-base-patch16-384
+        google/vit-base-patch32-384  B/32  384  384  google/vit-base-patch32-384
     """,
     "Google": """
-        ViT-B_16-224  B/16  224  ViT-B_16-224.npz
-        ViT-B_16      B/16  384  ViT-B_16.npz
-        ViT-B_32      B/32  384  ViT-B_32.npz
-        ViT-L_16      L/16  384  ViT-L_16.npz
+        ViT-B_16-224  B/16  224  224  ViT-B_16-224.npz
+        ViT-B_16      B/16  384  384  ViT-B_16.npz
+        ViT-B_32      B/32  384  384  ViT-B_32.npz
+        ViT-L_16      L/16  384  384  ViT-L_16.npz
+    """,
+    "Meta": """
+        vit_small_patch16_224.dino          S/16  224  248  timm/{name}
+        vit_small_patch8_224.dino           S/8   224  248  timm/{name}
+        vit_base_patch16_224.dino           B/16  224  248  timm/{name}
+        vit_base_patch8_224.dino            B/8   224  248  timm/{name}
+        vit_small_patch14_dinov2.lvd142m    S/14  518  518  timm/{name}
+        vit_base_patch14_dinov2.lvd142m     B/14  518  518  timm/{name}
+        vit_large_patch14_dinov2.lvd142m    L/14  518  518  timm/{name}
     """,
 }
-
-
-CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -136,13 +154,38 @@ class Checkpoint:
     publisher: str
     variant: str
     image_size: int
+    resized: int
     address: str
+
+    @property
+    def outputs(self) -> int:
+        """Length of what it gives: logits, or features without a head."""
+        size, _ = self.variant.split("/")
+        return PUBLISHERS[self.publisher].classes or SIZES[size]["dim"]
+
+    @property
+    def facts(self) -> dict:
+        """What its model was trained on, and what `preprocess` needs."""
+        publisher = PUBLISHERS[self.publisher]
+        return {
+            "dataset": "ImageNet",
+            "mean": publisher.mean,
+            "std": publisher.std,
+            "crop": self.image_size / self.resized,
+            "stretch": publisher.stretch,
+            "interpolation": publisher.interpolation,
+        }
 
     def build(self, **changes) -> ViT:
         """Build its ViT without values, which takes no time and no memory."""
-        arguments = {"num_classes": CLASSES, "image_size": self.image_size}
-        arguments |= {"eps": PUBLISHERS[self.publisher].eps}
-        return build_empty(create_vit, self.variant, **(arguments | changes))
+        size, patch = self.variant.split("/")
+        arguments = {
+            "num_classes": self.outputs,
+            "image_size": self.image_size,
+            "patch_size": int(patch),  # DINO's are in no table of variants
+            "eps": PUBLISHERS[self.publisher].eps,
+        }
+        return build_empty(create_vit, f"{size}/16", **(arguments | changes))
 
 
 def read_table(publisher: str) -> dict[str, Checkpoint]:
@@ -150,9 +193,13 @@ def read_table(publisher: str) -> dict[str, Checkpoint]:
     rows = [line.split() for line in OFFICIAL[publisher].strip().splitlines()]
     return {
         name: Checkpoint(
-            publisher, variant, int(pixels), address.format(name=name)
+            publisher,
+            variant,
+            int(pixels),
+            int(resized),
+            address.format(name=name),
         )
-        for name, variant, pixels, address in rows
+        for name, variant, pixels, resized, address in rows
     }
 
 
@@ -178,16 +225,21 @@ def load_pretrained(
             assets/README.md): these need no network. Or an official one, a key
             of CHECKPOINTS, such as "vit_base_patch16_224" (timm), "vit_b_16"
             (torchvision), "google/vit-base-patch16-224" (Hugging Face),
-            "ViT-B_16-224" (Google's .npz).
+            "ViT-B_16-224" (Google's .npz), "vit_small_patch16_224.dino" (Meta's
+            DINO). Or the path of a .safetensors or .npz file, written by
+            `save_model` or under the names of one of these libraries; the
+            config.json beside it is read, too.
         num_classes: where it differs from the checkpoint's, the model has a new
             head of zeros.
         image_size: pixels, one number or (height, width). Where the grid of
             patches differs from the checkpoint's, its position embeddings are
             resized.
 
+    A model without a head, as DINO is, gives D features in place of logits.
+
     `facts` holds, of the data the model was trained on, its name ("dataset")
     and the "mean" and "std" that `data.normalize` takes; the bundled ones add
-    "class_names".
+    "class_names", the official ones what else `preprocess` needs.
 
     Official files are downloaded once, with a progress bar: from the hub by
     huggingface_hub (the extra [weights]), else by pooch. They are checked:
@@ -206,26 +258,32 @@ def load_pretrained(
             "load_pretrained takes a name, such as 'fashion', not "
             f"{name!r} ({type(name).__name__})"
         )
-    if name not in CHECKPOINTS and name not in BUNDLED:
-        raise ValueError(
-            f"no pretrained model is called {name!r}{suggestions(name)}"
-        )
     changes = {"num_classes": num_classes, "image_size": image_size}
     changes = {
         key: value for key, value in changes.items() if value is not None
     }
+    if name.endswith((".safetensors", ".npz", *PICKLES)):
+        return adapted(read_checkpoint(Path(name)), name, changes)
+    if name not in CHECKPOINTS and name not in BUNDLED:
+        raise ValueError(
+            f"no pretrained model is called {name!r}{suggestions(name)}"
+        )
     if name in BUNDLED:
-        vit = load_bundled(name)
-        if changes and not isinstance(vit, ViT):
-            raise ValueError(
-                f"{name} is a {type(vit).__name__}: it is loaded as it is, and "
-                f"reads images of many sizes; {' and '.join(changes)} are for "
-                "ViTs"
-            )
-    else:
-        CHECKPOINTS[name].build(**changes)  # before a download for nothing
-        vit = load_official(name)
-    return adapt(vit, **changes) if changes else vit
+        return adapted(load_bundled(name), name, changes)
+    CHECKPOINTS[name].build(**changes)  # before a download for nothing
+    return adapted(load_official(name), name, changes)
+
+
+def adapted(model: ViT | CNN, name: str, changes: dict) -> ViT | CNN:
+    """Return the model of another size or head, if that was asked for."""
+    if not changes:
+        return model
+    if not isinstance(model, ViT):
+        raise ValueError(
+            f"{name} is a {type(model).__name__}: it is loaded as it is, and "
+            f"reads images of many sizes; {' and '.join(changes)} are for ViTs"
+        )
+    return adapt(model, **changes)
 
 
 def load_bundled(name: str) -> ViT | CNN:
@@ -252,8 +310,9 @@ def load_official(name: str) -> ViT:
         state = {
             key: tensor.float() for key, tensor in publisher.read(path).items()
         }
-        if (classes := len(state["mlp_head.1.weight"])) != CLASSES:
-            raise ValueError(f"its head has {classes} classes, not {CLASSES}")
+        classes, expected = len(state["mlp_head.1.weight"]), checkpoint.outputs
+        if classes != expected:
+            raise ValueError(f"its head has {classes} classes, not {expected}")
         vit.load_state_dict(state, assign=True)
         check_numbers(state, empty)
     except (KeyError, RuntimeError, SafetensorError, ValueError) as error:
@@ -261,11 +320,7 @@ def load_official(name: str) -> ViT:
             f"{path} does not hold the weights of {name}: {error}. If the file "
             "was damaged on this machine, delete it and load it again"
         ) from error
-    vit.facts = {
-        "dataset": "ImageNet",
-        "mean": publisher.mean,
-        "std": publisher.std,
-    }
+    vit.facts = checkpoint.facts
     return vit.eval()
 
 
