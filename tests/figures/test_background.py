@@ -100,6 +100,8 @@ def test_a_worker_that_fails_is_named_in_a_line_and_asked_again(book, vit, image
         assert "patches removed, by the last layer" in said(deletion)
         line = deletion.get_by_text("The curves cannot be computed")
         expect(line).to_have_text(f"The curves cannot be computed: {why}.")
+        deletion.get_by_role("button", name="surprise me").click()
+        assert said(deletion) == f"The surprise cannot be computed: {why}."
         expect(card).not_to_have_attribute("aria-busy", "true")
     page.evaluate("mode = 'works'; 0")
     patch(card, 5).click()

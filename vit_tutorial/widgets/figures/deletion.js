@@ -158,6 +158,9 @@ class Deletion extends Figure {
   // The Worker failed. What needs one pass goes on, and the next change asks it
   // again.
   fail(error) {
+    if (this.isSearching) {
+      this.card.say(`The surprise cannot be computed: ${error.message}.`);
+    }
     this.computing = null;
     this.isSearching = false;
     this.plots.fail(error);

@@ -9,7 +9,7 @@ import { addPatches, removePatches } from "./fewest_patches.js";
 
 const FOOLED = 12; // patches to remove at most
 const SUFFICE = 6; // patches to keep at most
-const OUTSIDE = 0.1; // of an object's brightness: what is cut off with its edges
+const OUTSIDE = 0.1; // of an object's brightness: its edges may be cut off
 const HOT = 4; // a temperature
 
 export class Discoveries {
