@@ -1,4 +1,4 @@
-"""Compile the arithmetic of the pages' models: `kernels.c`, and `gradients.c` for training.
+"""Compile the arithmetic of the pages' models: `kernels.c`, and what training needs beside it.
 
     pip install ziglang==0.17.1
     python .ci/kernels.py
@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 ENGINE = Path(__file__).resolve().parents[1] / "vit_tutorial" / "widgets" / "engine"
-MODULES = ("kernels", "gradients")
+MODULES = {"kernels": [], "gradients": [], "fused": ["-mrelaxed-simd"]}  # and flags of its own
 SUMS = ENGINE / "kernels.sha256"
 COMPILER = "0.17.1"  # other releases make other bytes of the same source
 FLAGS = [
@@ -32,14 +32,19 @@ def compile_to(path: Path) -> None:
     Raises CalledProcessError, behind the compiler's own words, where it fails.
     """
     source = ENGINE / f"{path.stem}.c"
-    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, str(source), "-o", str(path)]
+    flags = [*FLAGS, *MODULES[path.stem]]
+    command = [sys.executable, "-m", "ziglang", "cc", *flags, str(source), "-o", str(path)]
     subprocess.run(command, check=True)
     path.chmod(0o644)
 
 
 def sums() -> str:
     """List sources and results with their SHA-256, as `sha256sum` does."""
-    files = ["shared.h", *(f"{name}.{kind}" for name in MODULES for kind in ("c", "wasm"))]
+    files = [
+        "shared.h",
+        "product.h",
+        *(f"{name}.{kind}" for name in MODULES for kind in ("c", "wasm")),
+    ]
     return "".join(
         f"{sha256((ENGINE / name).read_bytes()).hexdigest()}  {name}\n" for name in files
     )

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from functools import partial
 
 import kernels
 import pytest
@@ -33,9 +34,9 @@ def test_compiling_again_gives_the_same_bytes(name, tmp_path):
 
 
 # Each matrix stands before eight numbers that no kernel may write.
-CALL = """({ kernel, given }) => {
+CALL = """({ kernel, given, plain }) => {
     const sizes = given.map((each) => (each.length ?? 0) + 8);
-    const memory = new $training_memory.TrainingMemory(sizes);
+    const memory = new (plain ? $memory.Memory : $training_memory.TrainingMemory)(sizes);
     const guard = Array(8).fill(7);
     const args = given.map((each) => Array.isArray(each) ? memory.put([...each, ...guard]) : each);
     memory.kernels[kernel](...args);
@@ -51,9 +52,9 @@ def call(browser):
     script = join(["training_memory"])
     page.add_script_tag(content=re.sub(r"^const \$", "globalThis.$", script, flags=re.M))
 
-    def call(kernel, *given):
+    def call(kernel, *given, plain=False):
         flat = [each.flatten().tolist() if torch.is_tensor(each) else each for each in given]
-        found = page.evaluate(CALL, {"kernel": kernel, "given": flat})
+        found = page.evaluate(CALL, {"kernel": kernel, "given": flat, "plain": plain})
         matrices = []
         for before, after in zip(given, found, strict=True):
             if torch.is_tensor(before):
@@ -68,22 +69,24 @@ def call(browser):
 SIDES = [(1, 1, 1), (2, 3, 5), (3, 4, 2), (4, 5, 1), (5, 8, 6), (6, 7, 3), (9, 10, 4), (8, 13, 7)]
 
 
+@pytest.mark.parametrize("plain", [True, False])  # of every page; of a page that trains
 @pytest.mark.parametrize(("rows", "columns", "length"), SIDES)
-def test_products_are_products_at_every_edge(call, rows, columns, length):
+def test_products_are_products_at_every_edge(call, rows, columns, length, plain):
+    call = partial(call, "product", plain=plain)
     a, b = torch.randn(rows, length), torch.randn(length, columns)
     c, bias = torch.full((rows, columns), torch.pi), torch.randn(columns)
-    *_, c, _ = call("product", rows, columns, length, a, length, 1, b, columns, c, columns, bias, 0)
+    *_, c, _ = call(rows, columns, length, a, length, 1, b, columns, c, columns, bias, 0)
     torch.testing.assert_close(c, a @ b + bias)
     # a's columns are its rows now
     turned = a.T.contiguous()
-    _, _, d = call("product", rows, columns, length, turned, 1, rows, b, columns, c, columns, 0, 0)
+    _, _, d = call(rows, columns, length, turned, 1, rows, b, columns, c, columns, 0, 0)
     torch.testing.assert_close(d, a @ b)
     # added to what is there, from rows that overlap
     band = torch.randn(length + 2 * (rows - 1))
     overlapping = torch.stack([band[2 * i : 2 * i + length] for i in range(rows)])
     there = torch.randn(rows, columns)
     sizes = (rows, columns, length)
-    *_, c, _ = call("product", *sizes, band, 2, 1, b, columns, c, columns, there, columns)
+    *_, c, _ = call(*sizes, band, 2, 1, b, columns, c, columns, there, columns)
     torch.testing.assert_close(c, overlapping @ b + there)
 
 
@@ -170,3 +173,12 @@ def test_adamw_takes_pytorchs_steps(call):
             beta1, beta2, rate, root, eps,
         )  # fmt: skip
         torch.testing.assert_close(weight, theirs.data)
+
+
+def test_pages_that_train_take_the_faster_product_and_no_others_do(browser):
+    page = browser.new_page()
+    script = join(["training_memory"])
+    page.add_script_tag(content=re.sub(r"^const \$", "globalThis.$", script, flags=re.M))
+    counts = "[$memory.Memory.modules.length, $training_memory.TrainingMemory.modules.length]"
+    assert page.evaluate(counts) == [1, 3]
+    page.close()
