@@ -24,14 +24,15 @@ export function columns({ weight, bias, ...sizes }, first, width) {
   };
 }
 
-// (n, in) at x -> (n, width) at y
-export function linear({ kernels }, x, n, layer, y) {
+// (n, in) at x -> (n, width) at y. Rows may be further apart than their length.
+export function linear({ kernels }, x, n, layer, y, xStep, yStep) {
   const { inputs: k, outputs, width, weight, bias } = layer;
-  kernels.product(n, width, k, x, k, 1, weight, outputs, y, width, bias, 0);
+  const [xRow, yRow] = [xStep ?? k, yStep ?? width];
+  kernels.product(n, width, k, x, xRow, 1, weight, outputs, y, yRow, bias, 0);
 }
 
 // (rows, columns) -> (columns, rows)
-function transposed(matrix, rows) {
+export function transposed(matrix, rows) {
   const columns = matrix.length / rows;
   const turned = new Float32Array(matrix.length);
   for (let i = 0; i < rows; i++)
