@@ -32,6 +32,7 @@ keep: .venv/.all ## take finished runs into the package, for the chapters: RUNS=
 replace: ## put a run's model in the place of one that the book shows, and renew the book: RUNS=runs/fashion-0 AS=fashion
 	$(MAKE) keep REPLACE=1
 	$(MAKE) notebooks
+	$(BIN)/python .ci/sneaker.py
 	$(MAKE) book
 
 lint: .venv/.all ## find what ruff would write otherwise

@@ -183,7 +183,7 @@ def redraw_times(browser: Browser, address: str, rate: int, repeats: int) -> dic
         live.scroll_into_view_if_needed()
         card = live.locator(".vt-card")
         card.wait_for()
-        for button in card.get_by_role("button", name="show me").all():
+        for button in card.get_by_role("button", name="Show me").all():
             button.click()
         page.wait_for_timeout(500)
         if not page.evaluate("globalThis.drawNow !== undefined"):

@@ -254,11 +254,11 @@ def open_numbers(card):
 
 
 def link_from(page, card) -> str:
-    """Press "copy link" where there is no clipboard, and return the address that is shown."""
+    """Press "Copy link" where there is no clipboard, and return the address that is shown."""
     page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject())")
     field = card.get_by_label("The link")
     field.evaluate("(field) => { field.hidden = true; field.value = ''; }")
-    card.get_by_role("button", name="copy link").press("Enter")  # the pointer stays where it is
+    card.get_by_role("button", name="Copy link").press("Enter")  # the pointer stays where it is
     field.wait_for()
     return field.input_value()
 

@@ -3,10 +3,13 @@
 import functools
 import gzip
 import http.server
+import importlib.util
 import threading
 from urllib.parse import unquote, urldefrag, urlparse
 
+import PIL.Image
 import pytest
+import sneaker
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
@@ -144,7 +147,7 @@ def bring_to_life(page):
         live.scroll_into_view_if_needed()
         card = live.locator(".vt-card")
         card.wait_for(timeout=60_000)
-        for button in card.get_by_role("button", name="show me").all():
+        for button in card.get_by_role("button", name="Show me").all():
             button.click()
     wait_for_colours(page)
 
@@ -296,9 +299,65 @@ def test_a_link_to_a_figure_is_followed_in_the_page_itself(browser, addresses, s
         f"{addresses[scheme]}/book/12_playground.html"
         '#vt=1&figure=playground&number=0&state={"dropped":[0,1,2]}'
     )
-    assert "3 of 49 patches removed" in said(page.locator(".vt-card").first)
+    card = page.locator(".vt-card").first
+    assert "3 of 49 patches removed" in said(card)
+    card.get_by_role("gridcell", name="patch 40, row").click()
+    page.wait_for_url("**/*#vt=2&figure=playground&dropped=0-2.39")
+    page.reload()
+    assert "4 of 49 patches removed" in said(card)
     assert noise == []
     page.close()
+
+
+# Sharing
+
+
+def head(name) -> dict:
+    """The tags in a page's head: name -> content."""
+    tags = read(name).head.find_all("meta", content=True)
+    return {tag.get("name") or tag.get("property"): tag["content"] for tag in tags}
+
+
+def test_a_pasted_link_says_what_the_page_is():
+    pages = [name for name in ALL_PAGES if name != "index.html"]  # which leads on to the first
+    titles = [read(name).title.text for name in pages]
+    assert len({*titles}) == len(titles)
+    assert titles[0] == "The Vision Transformer, line by line"  # and not twice
+    for name in pages:
+        tags = head(name)
+        assert 20 <= len(tags["description"]) <= 200
+        assert tags["og:description"] == tags["description"]
+        assert tags["og:title"] in read(name).title.text or name == "search.html"
+        assert tags["og:type"] == "website"
+        assert tags["og:site_name"] == titles[0]
+        assert tags["twitter:card"] in ("summary", "summary_large_image")
+        shows_image = bool(
+            yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["html"]["baseurl"]
+        )
+        assert ("og:image" in tags) == ("og:url" in tags) == shows_image
+    own = [head(f"{name}.html")["description"] for name in SOURCES if name != "book/references"]
+    assert len({*own}) == len(own)
+    assert head("book/05_attention.html")["description"].startswith("How does one token gather")
+
+
+def test_with_a_site_s_address_a_pasted_link_shows_the_book_s_image():
+    spec = importlib.util.spec_from_file_location("sharing", ROOT / "book" / "_ext" / "sharing.py")
+    sharing = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sharing)
+    found = sharing.tags('A "title"', "About", "Book", "https://example.org/vit/", "book/a.html")
+    soup = BeautifulSoup(found, "html.parser")
+    tags = {tag.get("name") or tag["property"]: tag["content"] for tag in soup.find_all("meta")}
+    assert tags["og:title"] == 'A "title"'
+    assert tags["og:url"] == "https://example.org/vit/book/a.html"
+    assert tags["og:image"] == "https://example.org/vit/_static/sneaker.png"
+    assert tags["twitter:card"] == "summary_large_image"
+    image = HTML / "_static" / "sneaker.png"
+    assert image.stat().st_size < 100_000
+    with PIL.Image.open(image) as opened:
+        assert opened.size == sharing.SIZE == (1200, 630)
+        assert opened.text["Description"] == sneaker.words(list(sneaker.frames())), (
+            "the model has changed: run `python .ci/sneaker.py`"
+        )
 
 
 @each_page

@@ -10,7 +10,6 @@ import threading
 import xml.etree.ElementTree as ET
 from copy import deepcopy
 from pathlib import Path
-from urllib.parse import parse_qs, urlparse
 
 import matplotlib as mpl
 import numpy as np
@@ -22,14 +21,11 @@ from bs4 import BeautifulSoup
 from conftest import randomise
 from figure_page import (
     cards,
-    follow,
-    link_from,
     open_numbers,
     presses,
     reading,
     said,
     soon,
-    wait_for_turns,
 )
 from playwright.sync_api import expect
 
@@ -479,7 +475,7 @@ def test_by_mouse_and_two_figures_do_not_meet(book, vit, image, row):
     assert said(second) == before
     second.get_by_role("button", name="class token asks").click()
     assert shares(second) == pytest.approx((100 * row(1, 0, 0)[1:]).tolist(), abs=0.51)
-    first.get_by_role("button", name="reset").click()
+    first.get_by_role("button", name="Reset").click()
     assert said(first).startswith("Patch 25 takes")
     assert said(second).startswith("The class token takes")
     ids = page.locator("[id]").evaluate_all("(all) => all.map((each) => each.id)")
@@ -493,7 +489,7 @@ def test_a_look_by_hovering_changes_no_choice(book, vit, image):
     outcome = said(card).now
     card.get_by_role("gridcell", name="patch 8, row 2, column 1").last.hover()
     assert soon(opened.inner_text) == "patch 25 asks, patch 8 answers"
-    card.get_by_role("button", name="reset").hover()
+    card.get_by_role("button", name="Reset").hover()
     assert soon(opened.inner_text) == "patch 25 asks, patch 1 answers"
     assert said(card) == outcome
 
@@ -525,9 +521,9 @@ def test_by_keyboard_alone(book, vit, image, row):
     assert soon(card.get_by_label("temperature").get_attribute, "aria-valuetext") == "4"
     hot = row(1, 1, 0) ** 0.25
     assert shares(card) == pytest.approx((100 * hot / hot.sum())[1:].tolist(), abs=0.51)
-    press("Tab", "Tab", "Enter")  # past "surprise me" to "reset"
+    press("Tab", "Tab", "Enter")  # past "Surprise me" to "Reset"
     assert said(card).startswith("Patch 25 takes")
-    press("Tab", "Tab", "Enter")  # past "copy link" to the numbers
+    press("Tab", "Tab", "Enter")  # past "Copy link" to the numbers
     card.locator("tbody tr").nth(49).wait_for()
 
 
@@ -549,7 +545,7 @@ def test_temperature_decides_how_many_are_heard(book, vit, image):
 def test_a_surprise_is_the_row_that_hears_the_fewest(book, vit, image, row):
     page = book.open(AttentionRow(vit, image))
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="surprise me").click()
+    card.get_by_role("button", name="Surprise me").click()
     entropies = {
         (layer, head, query): torch.special.entr(row(layer, head, query)).sum()
         for layer in range(2)
@@ -559,7 +555,7 @@ def test_a_surprise_is_the_row_that_hears_the_fewest(book, vit, image, row):
     fewest = min(entropies.values()).exp()
     assert f"It hears {fewest:.1f} of 50 tokens." in said(card)
     first = said(card).now
-    card.get_by_role("button", name="surprise me").click()
+    card.get_by_role("button", name="Surprise me").click()
     assert said(card) != first
 
 
@@ -662,7 +658,7 @@ def test_several_changes_at_once_are_drawn_once(book, vit, image):
     card = page.locator(".vt-card")
     before = said(card).now
     page.evaluate("void (drawn = 0)")
-    card.get_by_role("button", name="surprise me").click()  # another layer, head, query and key
+    card.get_by_role("button", name="Surprise me").click()  # another layer, head, query and key
     assert said(card) != before
     assert page.evaluate("drawn") == 1
 
@@ -699,108 +695,6 @@ def test_text_that_looks_like_code_stays_text(book, vit, image):
     page = book.open(AttentionRow(other, image))
     page.locator(".vt-card").wait_for()
     assert page.noise == []
-
-
-# Links
-
-
-def test_a_link_opens_the_page_with_the_figure_as_it_was(book, vit, image):
-    page = book.open(AttentionRow(vit, image), AttentionRow(vit, image), apart=2000)
-    second = page.locator(".vt-live").nth(1)
-    second.scroll_into_view_if_needed()
-    card = second.locator(".vt-card")
-    card.get_by_role("gridcell", name="patch 9, row 2, column 2").first.click()
-    card.get_by_label("head", exact=True).select_option("head 2")
-    assert "What patch 9 takes: layer 1, head 2" in said_of(card)
-    before = said_of(card).now
-    follow(page, link_from(page, card))
-    linked = page.locator(".vt-live").nth(1).locator(".vt-card")
-    linked.wait_for()  # scrolled to, or it would not be there yet
-    assert said_of(linked) == before
-    assert page.noise == []
-
-
-@reading
-def said_of(card):
-    """The table's caption tells all of the state."""
-    open_numbers(card)
-    return card.locator(".vt-numbers .vt-label").inner_text()
-
-
-def test_a_link_goes_to_no_server_and_drops_what_was_in_the_query(book, vit, image):
-    """A browser sends the fragment to nobody."""
-    page = book.open(AttentionRow(vit, image))
-    page.goto(f'{page.url}?vt=1&figure=attention_row&number=0&state={{"head":1}}&more=1')
-    card = page.locator(".vt-card")
-    assert "layer 1, head 2" in said_of(card)  # an old link: it is still read
-    parts = urlparse(link_from(page, card))
-    assert parts.query == ""
-    state = json.loads(parse_qs(parts.fragment)["state"][0])
-    assert state == {"layer": 0, "head": 1, "query": 25, "key": state["key"], "temperature": 1}
-
-
-def test_another_link_into_the_open_page_is_followed(book, vit, image):
-    page = book.open(AttentionRow(vit, image))
-    page.evaluate(
-        "location.hash = 'vt=1&figure=attention_row&number=0&state=' +"
-        "encodeURIComponent('{\"query\":9}')"
-    )
-    assert said(page.locator(".vt-card")).startswith("Patch 9 takes")
-    page.evaluate("globalThis.here = true; location.hash = 'a-heading'; 0")
-    wait_for_turns(page)
-    assert page.evaluate("here")  # and an anchor loads nothing anew
-    assert page.noise == []
-
-
-@pytest.mark.parametrize("name", figure_names())
-def test_a_link_may_set_what_the_reader_can_and_nothing_else(pages, name):
-    page = pages.take()
-    page.add_script_tag(content=join([name]).replace(f"const ${name} ", f"globalThis.${name} "))
-    settable = page.evaluate(f"${name}.default.state")
-    (figure,) = [cls for cls in Figure.__subclasses__() if cls.script == name]
-    assert tuple(settable) == figure.STATE
-    models = set(figure.class_trait_names(model=True))
-    fixed = {"pictures", "run", "sizes", "averages", "held_out", "small"}
-    assert not {*models, *fixed} & set(settable)
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        '{"vit":{"config":{"depth":1e9,"dim":1e9,"image_size":1e9,"patch_size":1}}}',
-        '{"picture":{"shape":[1,28,28],"pixels":"AAAA"}}',
-    ],
-)
-def test_a_link_cannot_bring_a_model_or_an_image(book, vit, image, state):
-    page = book.open(AttentionRow(vit, image))
-    follow(page, f"{page.url}#vt=1&figure=attention_row&number=0&state={state}")
-    note = page.locator(".vt-live > .vt-note")
-    (trait,) = json.loads(state)
-    assert f"a link may not set “{trait}”" in soon(note.inner_text)
-    assert said(page.locator(".vt-card")).startswith("Patch 25 takes")
-
-
-@pytest.mark.parametrize(
-    ("query", "message"),
-    [
-        ("vt=0&state={}", "it is of version 0"),
-        ("vt=1&state={", "its state is damaged"),
-        ("vt=1", "its state is damaged"),
-        ("vt=1&state=[]", "its state is damaged"),
-        ('vt=1&state={"colour":1}', "there is no “colour” here"),
-        ('vt=1&state={"head":"1"}', "“head” is something else here"),
-        ('vt=1&state={"head":7}', "head is one of 0 to 1, got 7"),
-        ('vt=1&state={"temperature":-1}', "temperature is positive"),
-    ],
-)
-def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
-    book, vit, image, query, message
-):
-    page = book.open(AttentionRow(vit, image))
-    page.goto(f"{page.url}?figure=attention_row&number=0&{query}")
-    page.locator(".vt-card").wait_for()
-    assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
-    assert said(page.locator(".vt-card")).startswith("Patch 25 takes")
 
 
 # In a notebook
@@ -851,7 +745,9 @@ MODEL = """() => {
 def shared(browser):
     page = browser.new_page()
     page.add_script_tag(
-        content=re.sub(r"^const \$", "globalThis.$", join(["host", "colours", "words"]), flags=re.M)
+        content=re.sub(
+            r"^const \$", "globalThis.$", join(["host", "colours", "digits"]), flags=re.M
+        )
     )
     yield page
     page.close()
@@ -892,4 +788,4 @@ def test_attention_s_colours_are_cividis(shared):
     ],
 )
 def test_numbers_are_written_as_people_write_them(shared, number, text):
-    assert shared.evaluate("$words.digits", number) == text
+    assert shared.evaluate("$digits.digits", number) == text

@@ -79,7 +79,7 @@ def test_a_worker_that_fails_is_named_in_a_line_and_asked_again(book, vit, image
     page = book.open(Playground(vit, images), Deletion(vit, images), before=WORKERS)
     page.locator(".vt-live").nth(1).scroll_into_view_if_needed()
     card, deletion = cards(page, 2)
-    deletion.get_by_role("button", name="show me").click()
+    deletion.get_by_role("button", name="Show me").click()
     card.get_by_role("button", name="Remove each patch in turn").click()
     failures = {
         "none": "this browser gives the page no Worker",
@@ -94,7 +94,7 @@ def test_a_worker_that_fails_is_named_in_a_line_and_asked_again(book, vit, image
         expect(worth(card)).to_have_text(f"What each patch is worth cannot be computed: {why}.")
         line = card.locator(".vt-discoveries")
         expect(line).to_have_text(f"TryThe discoveries cannot be computed: {why}.")
-        card.get_by_role("button", name="surprise me").click()
+        card.get_by_role("button", name="Surprise me").click()
         assert said(card) == f"The surprise cannot be computed: {why}."
         patch(deletion, number).click()
         assert "patches removed, by the last layer" in said(deletion)

@@ -65,7 +65,7 @@ def expected(models, images):
 
 def open_card(page):
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="show me").click()
+    card.get_by_role("button", name="Show me").click()
     return card
 
 
@@ -224,17 +224,17 @@ def test_by_mouse(book, figure, expected):
     apart = (shares["cls"][2] - shares["mean"][2]).abs().sum(dim=-1)
     first, second = apart.argsort(descending=True)[:2].tolist()
     for index in (first, second):
-        card.get_by_role("button", name="surprise me").click()
+        card.get_by_role("button", name="Surprise me").click()
         chosen = card.get_by_label("picture", exact=True)
         assert soon(chosen.evaluate, "(select) => select.selectedIndex") == index
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert said(card).startswith("Before layer 1 the class token answers ")
     assert page.noise == []
 
 
 def test_by_touch(book, figure):
     page = book.open(figure(layer=1), width=360, has_touch=True)
-    page.get_by_role("button", name="show me").tap()
+    page.get_by_role("button", name="Show me").tap()
     page.get_by_role("gridcell", name="patch 9, row 2, column 2").tap()
     assert soon(page.locator(".vt-told").inner_text).startswith("patch 9, row 2, column 2: ")
 
@@ -246,7 +246,7 @@ def test_by_keyboard_alone(book, figure, expected):
     card.wait_for()
     press = presses(page)
 
-    press("Tab", "Tab", "Tab", "Enter")  # past both answers to "show me"; then at the picture
+    press("Tab", "Tab", "Tab", "Enter")  # past both answers to "Show me"; then at the picture
     press("ArrowDown")
     assert "the picture: Bag" in soon(card.inner_text)
     press("Tab", "ArrowDown")  # what is read
@@ -264,5 +264,5 @@ def test_by_keyboard_alone(book, figure, expected):
     assert share == pytest.approx(100 * maps[0, 1, 9].item(), abs=0.51)
     press("Space")
     assert soon(card.locator(".vt-told").inner_text) == "pick a patch for its share"
-    press(*["Tab"] * 6, "Enter")  # table, picture, read, layer, "surprise me", "reset"
+    press(*["Tab"] * 6, "Enter")  # table, picture, read, layer, "Surprise me", "Reset"
     assert said(card).startswith("Before layer 1 the class token answers ")

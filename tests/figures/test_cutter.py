@@ -227,10 +227,10 @@ def test_by_mouse(book, photo):
     )
     inner = card.locator(".vt-taken rect.vt-outline")
     assert [soon(inner.get_attribute, name) for name in ("x", "y")] == ["1", "4"]
-    card.get_by_role("button", name="reset").hover()
+    card.get_by_role("button", name="Reset").hover()
     assert ring(card) == (16, 24)  # the first again
     numbers.nth(100).click()
-    card.get_by_role("button", name="reset").hover()
+    card.get_by_role("button", name="Reset").hover()
     assert ring(card) == (20, 25)
     choose(card, "view")
     place = 17 * 192 + 100
@@ -242,9 +242,9 @@ def test_by_mouse(book, photo):
     grid.nth(40).hover()  # a look, and no choice
     assert vector(card)[0] == cut(photo, 8, "view")[40].tolist()
     assert said(card) == outcome
-    card.get_by_role("button", name="reset").hover()
+    card.get_by_role("button", name="Reset").hover()
     assert vector(card)[0] == cut(photo, 8, "view")[17].tolist()
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert said(card).startswith("Row 18: all 192")
     assert ring(card) == (16, 24)
     assert said(other).startswith("Row 18: all 192")
@@ -269,7 +269,7 @@ def test_by_keyboard_alone(book, photo):
     assert said(card).becomes(lambda text: not text.startswith("Row 22:"))
     press("Tab", "Enter")  # reset
     assert said(card).startswith("Row 18: all")
-    press("Tab", "Tab", "Enter")  # past "copy link" to the numbers
+    press("Tab", "Tab", "Enter")  # past "Copy link" to the numbers
     card.locator("tbody tr").nth(191).wait_for()
 
 
@@ -277,12 +277,12 @@ def test_a_surprise_is_the_patch_of_the_strongest_contrast(book, photo):
     spread = patchify(photo[None], 8)[0].double().var(dim=1)
     first, second = (place.item() + 1 for place in spread.topk(2).indices)
     card = book.open(PatchCutter(photo, patch=17, way="view")).locator(".vt-card")
-    card.get_by_role("button", name="surprise me").click()
+    card.get_by_role("button", name="Surprise me").click()
     assert said(card).startswith(f"Row {first}: ")
-    card.get_by_role("button", name="surprise me").click()
+    card.get_by_role("button", name="Surprise me").click()
     assert said(card).startswith(f"Row {second}: ")
     for _ in range(48):
-        card.get_by_role("button", name="surprise me").click()
+        card.get_by_role("button", name="Surprise me").click()
     assert said(card).startswith(f"Row {first}: ")  # once around, and its way is as it was
     assert "shape is right" in said(card)
 
@@ -291,7 +291,7 @@ def test_what_is_shown_already_is_no_surprise(book, photo):
     spread = patchify(photo[None], 8)[0].double().var(dim=1)
     first, second = (place.item() for place in spread.topk(2).indices)
     card = book.open(PatchCutter(photo, patch=first)).locator(".vt-card")
-    card.get_by_role("button", name="surprise me").click()
+    card.get_by_role("button", name="Surprise me").click()
     assert said(card).startswith(f"Row {second + 1}: ")
 
 

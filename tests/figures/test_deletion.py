@@ -93,7 +93,7 @@ def chapter(vit, images):
 def started(page, number=0):
     """Past the guess, and all sevenths computed."""
     card = page.locator(".vt-card").nth(number)
-    card.get_by_role("button", name="show me").click()
+    card.get_by_role("button", name="Show me").click()
     card.get_by_text("smallest area").wait_for()
     return card
 
@@ -212,7 +212,7 @@ def test_a_curve_goes_through_every_patch(book, vit, images, chapter):
 def maps_script(browser):
     page = browser.new_page()
     page.add_script_tag(
-        content=re.sub(r"^const \$", "globalThis.$", join(["maps", "shuffle"]), flags=re.M)
+        content=re.sub(r"^const \$", "globalThis.$", join(["rollout", "shuffle"]), flags=re.M)
     )
     yield page
     page.close()
@@ -225,7 +225,7 @@ def test_rollout_is_pytorch_s(maps_script, off):
         layers[1][:] = 0  # all heads of a layer are off
         layers[2][:, 1] = 0
     seen = maps_script.evaluate(
-        "(layers) => [...$maps.rollout(layers.map((each) =>"
+        "(layers) => [...$rollout.rollout(layers.map((each) =>"
         "({ attention: Float32Array.from(each) })), 3, 9)]",
         [layer.flatten().tolist() for layer in layers],
     )
@@ -255,7 +255,7 @@ def test_by_mouse(book, vit, images, chapter):
     assert removed(card) == sorted(chapter["orders"]["contrast"][0, :4].tolist())
     card.get_by_label("picture", exact=True).select_option("picture 3")
     assert removed(card) == sorted(chapter["orders"]["contrast"][2, :4].tolist())
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert removed(card) == []
     expect(card.get_by_role("radio", name="last layer")).to_be_checked()
 
@@ -294,7 +294,7 @@ def test_by_keyboard_alone(book, vit, images, chapter):
     assert removed(card) == sorted(order[: order.index(48) + 1])
     press("Tab", "Tab", "ArrowDown")  # past the orders to the picture
     assert soon(card.get_by_label("picture", exact=True).evaluate, "(e) => e.selectedIndex") == 1
-    press("Tab", "Tab", "Tab", "Enter")  # past the share and the surprise to "reset"
+    press("Tab", "Tab", "Tab", "Enter")  # past the share and the surprise to "Reset"
     assert removed(card) == []
     press("Tab", "Tab", "Enter")  # past the link to the numbers
     expect(card.locator("tbody tr")).to_have_count(4)
@@ -304,7 +304,7 @@ def test_a_surprise_is_where_the_last_layer_falls_behind_contrast(book, vit, ima
     card = started(book.open(Deletion(vit, images, method="rollout")))
     behind = chapter["areas"]["last layer"] - chapter["areas"]["contrast"]
     for index in behind.argsort(descending=True).tolist():
-        card.get_by_role("button", name="surprise me").click()
+        card.get_by_role("button", name="Surprise me").click()
         expect(card.get_by_label("picture", exact=True)).to_have_value(str(index))
         expect(card.get_by_role("radio", name="last layer")).to_be_checked()
 

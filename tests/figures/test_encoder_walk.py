@@ -90,7 +90,7 @@ def walk(vit, images):
 
 def open_card(page):
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="show me").click()
+    card.get_by_role("button", name="Show me").click()
     return card
 
 
@@ -321,14 +321,14 @@ def test_by_mouse(book, figure, walk):
     card.get_by_label("picture", exact=True).select_option("Boot")
     assert "Boot, and the class token" in soon(card.inner_text)
 
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert said(card) == "Patch 25 is 16 numbers, its pixels."
     ratios = torch.stack([
         added.norm(dim=-1) / walk.stream(step).norm(dim=-1) for step, added in enumerate(walk.added)
     ])  # fmt: skip
     best, tokens = ratios.max(dim=-1)
     for step in best.argsort(descending=True).tolist():
-        card.get_by_role("button", name="surprise me").click()
+        card.get_by_role("button", name="Surprise me").click()
         assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[4 + 3 * step]
         token = tokens[step].item()
         name = f"Patch {token}" if token else "The class token"
@@ -338,7 +338,7 @@ def test_by_mouse(book, figure, walk):
 
 def test_by_touch(book, figure):
     page = book.open(figure(), width=360, has_touch=True)
-    page.get_by_role("button", name="show me").tap()
+    page.get_by_role("button", name="Show me").tap()
     page.get_by_role("gridcell", name="patch 9, row 2, column 2").tap()
     page.get_by_role("button", name="next").tap()
     assert said(page.locator(".vt-card")).startswith("Patch 9 enters the stream")
@@ -350,7 +350,7 @@ def test_by_keyboard_alone(book, figure):
     card.wait_for()
     press = presses(page)
 
-    press("Tab", "Tab", "Tab", "Enter")  # past both answers to "show me"; then at the stage
+    press("Tab", "Tab", "Tab", "Enter")  # past both answers to "Show me"; then at the stage
     press("ArrowRight")
     assert said(card).startswith("Patch 25 enters the stream")
     assert press("Shift+Tab") == "patch 25, row 4, column 4"  # one stop, where the choice is
@@ -367,5 +367,5 @@ def test_by_keyboard_alone(book, figure):
     assert soon(page.evaluate, "document.activeElement.textContent") == "next"
     press("Tab", "ArrowDown")  # the picture
     assert "Bag, and the class token" in soon(card.inner_text)
-    press("Tab", "Tab", "Enter")  # past "surprise me" to "reset"
+    press("Tab", "Tab", "Enter")  # past "Surprise me" to "Reset"
     assert said(card) == "Patch 25 is 16 numbers, its pixels."

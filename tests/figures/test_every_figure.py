@@ -3,9 +3,10 @@ in a notebook, for every reader."""
 
 import json
 import re
-from urllib.parse import parse_qs, quote, urlparse
+from urllib.parse import quote, urlencode
 
 import pytest
+from addresses import fragment_for, state_in
 from bs4 import BeautifulSoup
 from figure_page import (
     BEFORE,
@@ -42,7 +43,7 @@ def misfits(row, world):
 def begin(card, row):
     """Go past the guess, and wait until everything is computed."""
     if row.guess:
-        card.get_by_role("button", name="show me").click()
+        card.get_by_role("button", name="Show me").click()
     row.ready(card)
 
 
@@ -125,17 +126,19 @@ def test_a_link_opens_the_page_with_the_figure_as_it_was(book, row):
     (card,) = cards(page, 1)
     begin(card, row)
     expected = look(card).now
-    link = link_from(page, card)
-    held = json.loads(parse_qs(urlparse(link).fragment)["state"][0])
-    assert held == {name: figure.state()[name] for name in row.state}
+    assert state_in(link_from(page, card), type(figure)) == {}  # the figure's own beginning
 
     page = book.open(row.build())
     (card,) = cards(page, 1)
     begin(card, row)
     assert look(card) != expected
-    follow(page, link)
-    begin(card, row)
-    assert_looks(card, expected)
+    address = page.url
+    first = {"vt": 1, "figure": figure.script, "number": 0, "state": json.dumps(row.state)}
+    for link in (urlencode(first), fragment_for(figure, row.state)):
+        follow(page, f"{address}#{link}")
+        begin(card, row)
+        assert_looks(card, expected)
+        assert state_in(link_from(page, card), type(figure)) == row.state
     assert page.noise == []
 
 
@@ -172,7 +175,7 @@ def test_it_asks_for_a_guess_first_and_keeps_it(book, row):
     first, second = cards(page, 2)
     first.get_by_role("button", name=row.guess, exact=True).click()
     expect(first.locator(".vt-guess")).to_have_text(f"Your guess: {row.guess}.")
-    second.get_by_role("button", name="show me").click()
+    second.get_by_role("button", name="Show me").click()
     expect(second.locator(".vt-guess")).to_be_hidden()
     for card in (first, second):
         for part in (".vt-figure-parts", ".vt-outcome", "details"):
@@ -190,7 +193,7 @@ def test_nobody_is_left_out(book, row, theme, width):
         live.locator(".vt-card").wait_for()
     all_ = cards(page, len(figures))
     for card in [all_[0], *all_[2:]]:  # where there is a guess to make, the second still asks
-        for button in card.get_by_role("button", name="show me").all():
+        for button in card.get_by_role("button", name="Show me").all():
             button.click()
         row.ready(card)
         expect(card.locator(".vt-outcome[role=status]")).to_have_text(re.compile("."))
@@ -297,7 +300,7 @@ def test_by_keyboard_alone_all_of_it_is_reached_and_changed(notebook, row):
         if not focused:
             break
         kind, name = focused
-        if name != "reset" and name not in row.elsewhere:
+        if name != "Reset" and name not in row.elsewhere:
             for key in KEYS.get(kind, []):
                 page.keyboard.press(key)
                 assert card.evaluate(FOCUSED), f"{key} at {name!r} takes the focus away"
@@ -311,7 +314,7 @@ def test_by_keyboard_alone_all_of_it_is_reached_and_changed(notebook, row):
     for name in row.state:
         assert figure.state()[name] == page.evaluate(f"model.get('{name}')")
 
-    card.get_by_role("button", name="reset").press("Enter")
+    card.get_by_role("button", name="Reset").press("Enter")
     first = row.build().state()
     for name in set(row.state) - set(row.elsewhere):
         assert soon(page.evaluate, f"model.get('{name}')") == first[name]

@@ -43,7 +43,7 @@ def counted(image_size, patch_size):
 
 def started(page):
     card = page.locator(".vt-card").last
-    card.get_by_role("button", name="show me").click()
+    card.get_by_role("button", name="Show me").click()
     return card
 
 
@@ -174,7 +174,7 @@ def test_a_picture_of_another_size_gets_the_patch_next_in_size(book, photo):
     assert said(card).startswith("Patches of 16 × 16 in 512 × 512 pixels: 1,024 tokens")
     choose(card, "picture", 384)
     assert said(card).startswith("Patches of 16 × 16 in 384 × 384 pixels: 576 tokens, 2.94 times")
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert said(card).startswith("Patches of 14 × 14 in 224 × 224 pixels: 256 tokens, 1.31 times")
 
 
@@ -206,7 +206,7 @@ def test_by_keyboard_alone(book, photo):
     assert said(card).startswith("Patches of 3 × 3 in 384 × 384 pixels")
     press("Tab", "Enter")  # reset
     assert said(card).startswith("Patches of 8 × 8 in 224 × 224 pixels")
-    press("Tab", "Tab", "Enter")  # past "copy link" to the numbers
+    press("Tab", "Tab", "Enter")  # past "Copy link" to the numbers
     card.locator("tbody tr").nth(11).wait_for()
 
 

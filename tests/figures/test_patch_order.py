@@ -63,7 +63,7 @@ def logits(vit, image, seed=0, positions=True):
 
 def started(page):
     card = page.locator(".vt-card").last
-    card.get_by_role("button", name="show me").click()
+    card.get_by_role("button", name="Show me").click()
     return card
 
 
@@ -214,7 +214,7 @@ def test_by_mouse(book, figure, models, images):
     cell = before.get_by_role("gridcell").nth(shuffled(49, 3)[0])
     assert soon(cell.get_attribute, "aria-selected") == "true"
 
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert said(card) == first
     assert soon(card.get_by_role("gridcell", selected=True).count) == 0
 
@@ -239,7 +239,7 @@ def test_by_keyboard_alone(book, figure, models, images):
     )
     press("Tab", "Space")  # the positions
     assert said(card).startswith("In order. With its positions switched off: ")
-    assert press("Tab", "Tab", "Space") == "reset"
+    assert press("Tab", "Tab", "Space") == "Reset"
     first = shuffled(49, 1)[0] + 1
     assert press(*["Shift+Tab"] * 6).startswith(f"patch {first}, from row")  # the second grid
     press("ArrowRight")
@@ -252,7 +252,7 @@ def test_by_keyboard_alone(book, figure, models, images):
 
 def test_a_surprise_takes_the_surest_answer_away(book, figure, models, images):
     card = started(book.open(figure()))
-    card.get_by_role("button", name="surprise me").click()
+    card.get_by_role("button", name="Surprise me").click()
     lost = {}
     for picture, image in enumerate(images):
         before = logits(models[0], image).softmax(dim=0)

@@ -48,7 +48,7 @@ def signs(number):
 
 def started(page):
     card = page.locator(".vt-card").last
-    card.get_by_role("button", name="show me").click()
+    card.get_by_role("button", name="Show me").click()
     return card
 
 
@@ -206,7 +206,7 @@ def test_by_mouse_and_two_figures_do_not_meet(book):
     first.get_by_role("gridcell").nth(2).click()
     assert shown(first) == [value / 100 for value in PROGRESS[EPOCHS]["similarity"][2]]
     assert (said(second), shown(second)) == before
-    first.get_by_role("button", name="reset").click()
+    first.get_by_role("button", name="Reset").click()
     assert shown(first) == [value / 100 for value in PROGRESS[EPOCHS]["similarity"][7]]
 
 
@@ -263,7 +263,7 @@ def test_a_surprise_is_the_epoch_in_which_a_class_fell_most(book):
     drops = shares[:-1] - shares[1:]
     order = (drops.max(axis=1)).argsort()[::-1]
     card = started(book.open(playback()))
-    button = card.get_by_role("button", name="surprise me")
+    button = card.get_by_role("button", name="Surprise me")
     for before in order[:2]:
         button.click()
         worst = drops[before].argmax()
@@ -290,10 +290,10 @@ def test_by_keyboard_alone(book):
     press("ArrowRight")
     assert said(card).startswith("After epoch 1 of 4")
     assert soon(card.get_by_role("slider").get_attribute, "aria-valuetext") == "1"
-    press("Tab", "Tab", "Enter")  # past "surprise me" to "reset"
+    press("Tab", "Tab", "Enter")  # past "Surprise me" to "Reset"
     assert said(card).startswith("After epoch 4 of 4")
     assert shown(card) == [value / 100 for value in PROGRESS[EPOCHS]["similarity"][7]]
-    press("Tab", "Tab", "Enter")  # past "copy link" to the numbers
+    press("Tab", "Tab", "Enter")  # past "Copy link" to the numbers
     card.locator("tbody tr").nth(EPOCHS).wait_for()
 
 

@@ -5,13 +5,15 @@ import io
 import json
 import re
 from base64 import b64decode, b64encode
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import urlparse
 
 import matplotlib
 import matplotlib.image
 import numpy as np
+import PIL.Image
 import pytest
 import torch
+from addresses import state_in
 from conftest import randomise
 from figure_page import (
     assert_nobody_is_left_out,
@@ -161,15 +163,16 @@ def percent(share):
 def link_of(page, card):
     """The state that the figure's link holds, and the link."""
     link = link_from(page, card)
-    return json.loads(parse_qs(urlparse(link).fragment)["state"][0]), link
+    return state_in(link, Playground), link
 
 
 @reading
 def own_picture(page, card):
-    """The reader's own picture, from the link: uint8 (28, 28)."""
-    state, _ = link_of(page, card)
-    assert state["picture"] == -1
-    return np.frombuffer(b64decode(state["own"]), np.uint8).reshape(28, 28)
+    """The reader's own picture, from its thumbnail: uint8 (28, 28)."""
+    assert chosen(card) == "your own image"
+    shown = card.locator(".vt-thumb-own canvas").evaluate("(canvas) => canvas.toDataURL()")
+    content = io.BytesIO(b64decode(shown.partition(",")[2]))
+    return np.asarray(PIL.Image.open(content).convert("L"))
 
 
 def assert_drawn(page, card, expected):
@@ -373,14 +376,14 @@ def test_by_mouse(book, vit, images):
     assert soon(patch_cell(card, 9).get_attribute, "data-dropped") == "true"
     patch_cell(card, 20).hover()
     assert soon(asking.inner_text) == "what patch 20 attends to"
-    card.get_by_role("button", name="reset").hover()
+    card.get_by_role("button", name="Reset").hover()
     assert soon(asking.inner_text) == "what the class token attends to"
     patch_cell(card, 9).click()
     assert agrees(card, before, answers(vit, images[0], dropped=[9]))
 
     card.get_by_label("Click to").select_option("inspect")
     patch_cell(card, 33).click()
-    card.get_by_role("button", name="reset").hover()
+    card.get_by_role("button", name="Reset").hover()
     assert soon(asking.inner_text) == "what patch 33 attends to"
     assert said(card).endswith("1 of 49 patches removed.")
     card.get_by_role("button", name="the class token attends").click()
@@ -399,7 +402,7 @@ def test_by_mouse(book, vit, images):
     choose(card, "image 3")
     changes = {"dropped": [9], "positions": False}
     assert agrees(card, answers(vit, images[2]), answers(vit, images[2], **changes))
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert agrees(card, before, before)
 
 
@@ -411,6 +414,7 @@ def test_half_of_it_is_dropped_at_random_or_by_attention(book, vit, images):
     halves = []
     for _ in range(2):
         card.get_by_role("button", name="remove a random half").click()
+        assert len(urlparse(link_of(page, card)[1]).fragment) < 200
         assert dropped != (halves[-1] if halves else [])
         halves.append(dropped.now)
         assert agrees(card, before, answers(vit, images[0], dropped=halves[-1]), outcome=False)
@@ -521,7 +525,7 @@ def test_by_touch(book, vit, images):
 def test_a_surprise_is_a_picture_with_the_fewest_patches_it_takes(book, vit, images):
     page = book.open(Playground(vit, images))
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="surprise me").click()
+    card.get_by_role("button", name="Surprise me").click()
     state = link_of(page, card)[0]
     image = images[state["picture"]]
     assert state["picture"] != 0  # which was in view
@@ -856,7 +860,7 @@ def test_the_small_one_has_the_image_the_prediction_and_discoveries(book, vit, i
     card = page.locator(".vt-card")
     ready(card)
     visible = card.locator(".vt-controls:not(.vt-discoveries) > :is(button, select)")
-    last = ["Restore all", "Shuffle patches", "surprise me", "reset", "copy link"]
+    last = ["Restore all", "Shuffle patches", "Surprise me", "Reset", "Copy link", "Save as PNG"]
     assert soon(visible.all_inner_texts) == ["Undo", "Redo", *last]
     assert soon(card.locator(".vt-discoveries button").count) > 0
     patch_cell(card, 9).click()
@@ -864,7 +868,7 @@ def test_the_small_one_has_the_image_the_prediction_and_discoveries(book, vit, i
     before = answers(vit, images[0])
     assert agrees(card, before, answers(vit, images[0], dropped=[8], seed=1))
     page.evaluate("void (document.activeElement.blur())")
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert agrees(card, before, before)
     patch_cell(card, 1).focus()
     press(page, "ArrowRight", "Space")
@@ -944,6 +948,7 @@ def test_a_link_holds_the_drawing_and_all_that_was_done_to_it(book, vit, images)
     drawn = torch.tensor(drawn.copy())[None]
     now = answers(vit, drawn, **changes)
     assert agrees(card, answers(vit, drawn), now, outcome=False)
+    assert len(urlparse(link).fragment) < 300
     assert page.noise == []
 
 
@@ -955,9 +960,31 @@ def test_a_picture_too_large_for_an_address_stays_behind(book):
     card.get_by_role("button", name="Draw", exact=True).click()
     press(page, "Space", "ArrowLeft")
     state, _ = link_of(page, card)
-    assert (state["picture"], state["own"]) == (0, "")
+    assert state == {}
     card.get_by_role("button", name="Upload image").click()
-    assert "a link that you copy leaves it out" in soon(card.inner_text)
+    assert "the page’s address leaves it out" in soon(card.inner_text)
+
+
+def test_the_figure_is_saved_as_it_stands(book, vit):
+    greys = torch.arange(49).reshape(7, 7).mul(5).byte()  # a grey for each patch
+    image = greys.repeat_interleave(4, 0).repeat_interleave(4, 1)[None, None]
+    page = book.open(Playground(vit, image, dropped=[10, 40]), theme="dark")
+    card = page.locator(".vt-card")
+    first = NAMES[answers(vit, image[0], dropped=[10, 40])[-1].argmax()]
+    with page.expect_download() as saving:
+        card.get_by_role("button", name="Save as PNG").click()
+    assert saving.value.suggested_filename == f"playground-{first}.png"
+    pixels = np.asarray(PIL.Image.open(saving.value.path()).convert("RGB")).astype(int)
+    area = (2 * card.locator(".vt-shown .vt-cell").first.bounding_box()["width"]) ** 2
+    for patch in range(1, 49):
+        shown = (pixels == 5 * patch).all(axis=2).sum()
+        assert shown < 0.1 * area if patch in (10, 40) else shown > 0.8 * area
+    ground = card.evaluate("(card) => getComputedStyle(document.body).backgroundColor")
+    assert [*pixels[0, 0]] == [int(number) for number in re.findall(r"\d+", ground)]
+    blue = (abs(pixels - [0x2F, 0x86, 0xC8]).max(axis=2) < 3).sum(axis=1)  # the first class's bars
+    bar = card.locator(".vt-answer.vt-answer-first .vt-answer-length").bounding_box()["width"]
+    assert blue.max() >= 2 * bar - 6  # a mark of what it was at first may lie on it
+    assert page.noise == []
 
 
 # In a notebook
@@ -969,7 +996,13 @@ def test_in_a_notebook_there_is_no_link_and_what_is_brought_goes_to_the_kernel(
     page = notebook(Playground(vit, images))
     card = page.locator(".vt-card")
     assert "goes to your notebook’s kernel" in soon(card.locator(".vt-bring").text_content)
-    expect(card.get_by_role("button", name="copy link")).to_have_count(0)
+    for name in ("Copy link", "Save as PNG"):
+        expect(card.get_by_role("button", name=name)).to_have_count(0)
+    address = page.url
+    page.evaluate("void (globalThis.setTimeout = (work) => work())")  # no pause is waited for
+    patch_cell(card, 1).click()
+    assert soon(page.evaluate, "sent.length") == 1
+    assert page.url == address
 
 
 # The stage
@@ -1003,7 +1036,7 @@ def test_all_of_it_is_in_view_and_what_is_watched_stays_so_on_a_phone(book, shoe
     assert soon(card.bounding_box)["width"] == 960
     assert soon(card.bounding_box)["height"] <= 672  # 720 without the theme's bar
     page.set_viewport_size({"width": 390, "height": 844})
-    card.get_by_role("button", name="reset").scroll_into_view_if_needed()
+    card.get_by_role("button", name="Reset").scroll_into_view_if_needed()
     page.mouse.wheel(0, 400)
     for part in (patch_cell(card, 1), card.get_by_text("sneaker", exact=True).first):
         assert soon(part.bounding_box)["y"] >= 0
@@ -1069,7 +1102,7 @@ def test_a_drawing_survives_a_reset_and_is_shown_as_the_model_gets_it(book, vit,
     assert (shown > 0).sum() == (drawn > 0).sum()
     assert (shown != drawn).any()
     card.get_by_label("Click to").select_option("inspect")
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert chosen(card).startswith("image 1")
     expect(card.get_by_label("Click to").locator("option:checked")).to_have_text("remove")
     choose(card, "your own image")
@@ -1080,7 +1113,7 @@ def test_what_is_removed_attends_to_nothing_and_one_head_is_kept(book, vit, imag
     page = book.open(Playground(vit, images, query=26))
     card = page.locator(".vt-card")
     patch_cell(card, 26).click()
-    card.get_by_role("button", name="reset").hover()
+    card.get_by_role("button", name="Reset").hover()
     expect(patch_cell(card, 26)).to_have_attribute("aria-selected", "false")
     badge = card.get_by_role("button", name="the class token attends")
     expect(badge).to_have_attribute("aria-pressed", "true")

@@ -61,7 +61,7 @@ def shown(card):
 
 def started(page):
     card = page.locator(".vt-card").last
-    card.get_by_role("button", name="show me").click()
+    card.get_by_role("button", name="Show me").click()
     return card
 
 
@@ -185,7 +185,7 @@ def test_by_mouse(book, vit):
     assert soon(pair.inner_text).startswith(f"9 and 4: {alike[8, 3]:+.2f}".replace("-", "−"))
     map_.get_by_role("gridcell").nth(3).click()
     assert said(card).startswith("Position 4: ")
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert said(card).startswith("Position 25: ")
     assert soon(pair.inner_text).endswith(", the highest")
 
@@ -196,7 +196,7 @@ def test_by_keyboard_alone(book, vit):
     press = presses(page, "e.ariaLabel ?? e.innerText")
 
     assert press("Tab") == "a neighbour"
-    assert press("Enter") == "surprise me"  # the guess is made; on with the controls
+    assert press("Enter") == "Surprise me"  # the guess is made; on with the controls
     card = page.locator(".vt-card")
     expect(card.get_by_text("Your guess: a neighbour.")).to_be_visible()
     assert press("Shift+Tab").startswith("position 25, row 4, column 4: ")  # the large map
@@ -208,9 +208,9 @@ def test_by_keyboard_alone(book, vit):
     assert press("Shift+Tab") == "position 24, row 4, column 3"
     assert press("ArrowUp", "Home") == "position 15, row 3, column 1"
     assert said(card).startswith("Position 15: ")
-    press("Tab", "Tab", "Tab", "Enter")  # past the map and "surprise me" to "reset"
+    press("Tab", "Tab", "Tab", "Enter")  # past the map and "Surprise me" to "Reset"
     assert said(card).startswith("Position 25: ")
-    press("Tab", "Tab", "Enter")  # past "copy link" to the numbers
+    press("Tab", "Tab", "Enter")  # past "Copy link" to the numbers
     card.locator("tbody tr").nth(3 + 48).wait_for()
 
 
@@ -219,11 +219,11 @@ def test_a_surprise_is_the_position_that_knows_its_row_and_column_best(book, vit
     strength = [(r + c) / 2 - e for r, c, e in (means(alike, position) for position in range(49))]
     first, second = torch.tensor(strength).topk(2).indices.tolist()
     card = started(book.open(PositionSimilarity(vit, position=first)))
-    card.get_by_role("button", name="surprise me").click()
+    card.get_by_role("button", name="Surprise me").click()
     assert said(card).startswith(f"Position {second + 1}: ")  # the first is there already
     card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(first - 1).click()
     for _ in range(48):  # once around
-        card.get_by_role("button", name="surprise me").click()
+        card.get_by_role("button", name="Surprise me").click()
     assert said(card).startswith(f"Position {first + 1}: ")
 
 

@@ -89,7 +89,7 @@ def opened(book, figure, **options):
     page = book.open(figure, **options)
     card = page.locator(".vt-card")
     card.wait_for()
-    guess = card.get_by_role("button", name="show me")
+    guess = card.get_by_role("button", name="Show me")
     if guess.count():
         guess.click()
     return page, card
@@ -344,7 +344,7 @@ def test_a_surprise_is_where_the_two_differ_most(book, figure, models, images):
                     one, two = (shares(m, shifted(image, right, down)) for m in models[50])
                     found[number, right, down] = agree + (one - two).abs().sum().item() / 2
     for number, right, down in sorted(found, key=found.get)[:-3:-1]:
-        card.get_by_role("button", name="surprise me").click()
+        card.get_by_role("button", name="Surprise me").click()
         assert_pixels(card, shifted(images[number], right, down))
 
 
@@ -361,17 +361,17 @@ def test_by_mouse(book, figure, models, images):
     assert_pixels(card, images[2])
     card.get_by_label("trained on").select_option("9,000 pictures")
     assert_shares(card, models[9000], images[2])
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert_shares(card, models[50], images[0])
 
 
 def test_by_touch(book, figure, images):
     page = book.open(figure(), width=360, has_touch=True)
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="show me").tap()
+    card.get_by_role("button", name="Show me").tap()
     card.get_by_text("shuffle patches").tap()
     assert said(card).startswith("Not moved, its patches shuffled: ")
-    card.get_by_role("button", name="reset").tap()
+    card.get_by_role("button", name="Reset").tap()
     assert said(card).startswith("Not moved: ")
 
 

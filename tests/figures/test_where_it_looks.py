@@ -328,7 +328,7 @@ def test_a_map_is_chosen_and_its_head_switched_off(book, vit, images):
     card.get_by_label("picture", exact=True).select_option("three")
     maps, _ = reference(vit, images[2], off=[(0, 1)])
     assert_close(shares(card), expected(maps[1, 2, 0]))
-    card.get_by_role("button", name="reset").click()
+    card.get_by_role("button", name="Reset").click()
     assert_close(shares(card), expected(reference(vit, images[0])[0][1, 0, 0]))
     expect(card.get_by_role("checkbox")).not_to_be_checked()
 
@@ -379,7 +379,7 @@ def test_by_keyboard_alone(book, vit, images):
     assert_close(shares(card), expected(reference(vit, images[1])[0][0, 1, 2]))
     press("Tab", "Space")  # the head
     assert "1 of 6 heads off" in said(card)
-    press("Tab", "Tab", "Tab", "Enter")  # past the patches and the surprise to "reset"
+    press("Tab", "Tab", "Tab", "Enter")  # past the patches and the surprise to "Reset"
     assert said(card).startswith("Patch 25 takes most")
     press("Tab", "Tab", "Enter")  # past the link to the numbers
     expect(card.locator("tbody tr")).to_have_count(6)
@@ -388,12 +388,12 @@ def test_by_keyboard_alone(book, vit, images):
 def test_a_surprise_is_the_map_that_hears_the_fewest(book, vit, images):
     page = book.open(WhereItLooks(vit, images))
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="surprise me").click()
+    card.get_by_role("button", name="Surprise me").click()
     rows = [reference(vit, image)[0][:, :, 0] for image in images]
     narrowest = torch.stack([torch.special.entr(row).sum(dim=-1) for row in rows]).flatten()
     assert facts(card)["hears"] == f"{narrowest.min().exp():.1f} of 50 tokens"
     first = said(card).now
-    card.get_by_role("button", name="surprise me").click()
+    card.get_by_role("button", name="Surprise me").click()
     assert said(card) != first
 
 
@@ -402,7 +402,7 @@ def test_a_look_at_one_share_by_pointing_at_it(book, vit, images):
     card = page.locator(".vt-card")
     card.get_by_role("gridcell", name=re.compile(r"patch 8, row 2, column 1: \d")).hover()
     assert facts(card)["under the pointer"].endswith("%, patch 8")
-    card.get_by_role("button", name="reset").hover()
+    card.get_by_role("button", name="Reset").hover()
     assert facts(card)["under the pointer"] == "–"
 
 

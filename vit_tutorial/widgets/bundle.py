@@ -4,13 +4,12 @@ files.
 A page opened by double-click may load classic scripts alone, and a widget hands
 its front end over as one text. So the modules here import each other as modules
 do, and are joined before they leave. The kernels are WebAssembly, which travels
-as text too: `kernels.wasm` counts as a module that exports its bytes in base64.
-The standard library is all this file needs: it also runs where the book is
-built.
+as text too: `kernels.wasm` counts as a module that exports its bytes in
+hexadecimal digits, which compress better than base64. The standard library is
+all this file needs: it also runs where the book is built.
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ EXPORT = re.compile(
 DEFAULT = re.compile(r"^export default ", re.M)
 # What is for those who read the modules: pages do without it.
 COMMENT = re.compile(r"^ *//.*\n| +// .*$|^ +|^/\*[^*]*\*/\n+", re.M)
+OPERATOR = re.compile(r'("[^"]*")| *(=>|[=!]==|[=:?,{}()&|;*]) *')
 DECLARED = re.compile(r"^  static (state|inputs) = \[([^\]]*)\];$", re.M)
 
 
@@ -43,10 +43,9 @@ def modules() -> dict[str, Path]:
 
 def source_of(path: Path) -> str:
     """Read a module; WebAssembly becomes one that exports `kernels`, its
-    bytes in base64."""
+    bytes in hexadecimal digits."""
     if path.suffix == ".wasm":
-        text = b64encode(path.read_bytes()).decode()
-        return f'export const {path.stem} = "{text}";\n'
+        return f'export const {path.stem} = "{path.read_bytes().hex()}";\n'
     return path.read_text("utf8")
 
 
@@ -194,5 +193,22 @@ def wrapped(name: str, path: Path) -> str:
         raise ValueError(
             f"{path.name} writes {left[0]!r} in a way that cannot be joined"
         )
-    body = f'"use strict";\n{source}return {{ {", ".join(exported)} }};\n'
+    body = (
+        f'"use strict";\n{narrow(source)}return {{ {", ".join(exported)} }};\n'
+    )
     return f"const ${name} = (() => {{\n{body}}})();\n"
+
+
+def narrow(source: str) -> str:
+    """Leave out the spaces around operators.
+
+    A line that holds part of a template, a regular expression or an escaped
+    character stays as it is, and so does what stands in quotes.
+    """
+    lines, in_template = [], False
+    for line in source.splitlines(keepends=True):
+        if not in_template and not re.search(r"[`'/\\]", line):
+            line = OPERATOR.sub(lambda match: match[1] or match[2], line)
+        in_template ^= line.count("`") % 2 == 1
+        lines.append(line)
+    return "".join(lines)

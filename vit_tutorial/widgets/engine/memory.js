@@ -3,7 +3,6 @@
 // the kernels' pointers do.
 
 import { kernels } from "./kernels.wasm";
-import { fromBase64 } from "./dequantise.js";
 
 const PAGE = 65_536; // bytes
 const SPARE = 32; // bytes that a kernel may read behind the last matrix
@@ -79,10 +78,15 @@ function rounded(count) {
 
 const compiled = {}; // one module for all models of a page
 
+// Kernels travel in hexadecimal digits: see bundle.py.
+export function fromHex(text) {
+  return Uint8Array.from(text.match(/../g), (two) => parseInt(two, 16));
+}
+
 function begin(bytes, modules) {
   try {
     for (const text of modules)
-      compiled[text] ??= new WebAssembly.Module(fromBase64(text));
+      compiled[text] ??= new WebAssembly.Module(fromHex(text));
   } catch {
     throw new Error(
       "its model needs WebAssembly with SIMD, which this browser does not run",

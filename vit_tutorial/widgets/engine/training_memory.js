@@ -3,15 +3,14 @@
 // compute faster (fused.c), in the other's place. So a seed repeats its run in
 // one browser on one machine; on others the last digits may differ.
 
-import { fromBase64 } from "./dequantise.js";
 import { fused } from "./fused.wasm";
 import { gradients } from "./gradients.wasm";
-import { Memory } from "./memory.js";
+import { Memory, fromHex } from "./memory.js";
 
 export class TrainingMemory extends Memory {
   static modules = [
     ...Memory.modules,
     gradients,
-    ...(WebAssembly.validate(fromBase64(fused)) ? [fused] : []),
+    ...(WebAssembly.validate(fromHex(fused)) ? [fused] : []),
   ];
 }

@@ -7,16 +7,17 @@ import { TokenGrid } from "../page/token_grid.js";
 import { Surprises } from "../page/surprises.js";
 import { column, element, label, picture } from "../page/elements.js";
 import { cividis, legend } from "../page/colours.js";
-import { bars, highestOf } from "../page/answers.js";
-import { heard, rowOf } from "../page/maps.js";
+import { highestOf } from "../page/answers.js";
+import { bars } from "../page/bars.js";
+import { heard, rowOf } from "../page/rollout.js";
 import {
   capitalised,
-  digits,
   nameOf,
   percent,
   setting,
   whereIs,
 } from "../page/words.js";
+import { digits } from "../page/digits.js";
 import { within } from "../page/checks.js";
 import { softmax } from "../engine/softmax.js";
 import { ViT } from "../engine/vit.js";
@@ -96,7 +97,7 @@ class AttentionRow extends Figure {
       step: 0.25,
       oninput: (event) => this.change({ temperature: 2 ** event.target.value }),
     });
-    card.button("surprise me", () => this.surprise());
+    card.button("Surprise me", () => this.surprise());
     this.addResetAndLink();
   }
 

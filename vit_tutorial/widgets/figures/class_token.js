@@ -3,6 +3,7 @@
 // prediction, and what the prediction is, layer by layer.
 
 import { Figure, live } from "../page/live.js";
+import { askFirst } from "../page/guess.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
 import { answers } from "../page/answers.js";
@@ -28,7 +29,8 @@ class ClassToken extends Figure {
 
   begin() {
     this.card.rounded();
-    this.card.guess(
+    askFirst(
+      this.card,
       "Before the first layer, does the class token's answer depend on the " +
         "picture?",
       ["it does", "it does not"],
@@ -73,7 +75,7 @@ class ClassToken extends Figure {
       step: 1,
       oninput: ({ target }) => this.change({ layer: Number(target.value) }),
     });
-    card.button("surprise me", () => this.surprise());
+    card.button("Surprise me", () => this.surprise());
     this.addResetAndLink();
     return {
       show({ picture, pooling, layer }) {

@@ -67,7 +67,7 @@ class PatchCutter extends Figure {
     this.way = card.choice("cut by", Object.values(WAYS), () =>
       this.change({ way: Object.keys(WAYS)[this.way.selectedIndex] }),
     );
-    card.button("surprise me", () => this.surprise());
+    card.button("Surprise me", () => this.surprise());
     this.addResetAndLink();
   }
 

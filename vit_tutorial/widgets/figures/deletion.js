@@ -2,6 +2,7 @@
 // gives: does the prediction go?
 
 import { Figure, live } from "../page/live.js";
+import { askFirst } from "../page/guess.js";
 import { Background, Work } from "../page/background.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
@@ -35,7 +36,8 @@ class Deletion extends Figure {
     const question =
       "Patches of this picture are removed, the most important first. Which " +
       "order takes the model’s answer away the fastest?";
-    this.card.guess(
+    askFirst(
+      this.card,
       element(
         "span",
         { class: "vt-guess-picture" },
@@ -93,7 +95,7 @@ class Deletion extends Figure {
       oninput: ({ target }) =>
         this.change({ fraction: Number(target.value) / count }),
     });
-    card.button("surprise me", () => card.attempt(() => this.surprise()));
+    card.button("Surprise me", () => card.attempt(() => this.surprise()));
     this.addResetAndLink();
     return {
       show({ index, gone }) {

@@ -2,7 +2,7 @@
 // method gives, the most important first, and what is watched is the
 // probability of the class that the model predicted at first.
 
-import { rollout, rowOf } from "../page/maps.js";
+import { rollout, rowOf } from "../page/rollout.js";
 import { probabilities } from "../page/page_model.js";
 import { randomNumbers } from "../page/shuffle.js";
 

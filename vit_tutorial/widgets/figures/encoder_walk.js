@@ -3,11 +3,14 @@
 // predict at that point.
 
 import { Figure, live } from "../page/live.js";
+import { askFirst } from "../page/guess.js";
 import { TokenGrid } from "../page/token_grid.js";
 import { Surprises } from "../page/surprises.js";
-import { answers, bars } from "../page/answers.js";
+import { answers } from "../page/answers.js";
+import { bars } from "../page/bars.js";
 import { column, element, label, picture } from "../page/elements.js";
-import { digits, nameOf, percent, whereIs } from "../page/words.js";
+import { nameOf, percent, whereIs } from "../page/words.js";
+import { digits } from "../page/digits.js";
 import { within } from "../page/checks.js";
 import { classNames, unpackPictures } from "../page/page_model.js";
 import { ViT } from "../engine/vit.js";
@@ -29,7 +32,8 @@ class EncoderWalk extends Figure {
 
   begin() {
     this.card.rounded();
-    this.card.guess(
+    askFirst(
+      this.card,
       "Each step adds a vector to the token. Does the token's own vector " +
         "grow longer every time?",
       ["every time", "not every time"],
@@ -63,7 +67,7 @@ class EncoderWalk extends Figure {
     const chosen = card.choice("picture", names, () => {
       this.change({ picture: chosen.selectedIndex });
     });
-    card.button("surprise me", () => this.surprise());
+    card.button("Surprise me", () => this.surprise());
     this.addResetAndLink();
     const last = this.stages.length - 1;
     return {

@@ -2,7 +2,7 @@
 // adds to it as bars.
 
 import { svg } from "../page/elements.js";
-import { digits } from "../page/words.js";
+import { digits } from "../page/digits.js";
 
 const [WIDE, HIGH, LEFT, TOP] = [26, 110, 28, 10]; // a step, and the plot
 const BOTTOM = TOP + HIGH;

@@ -2,7 +2,8 @@
 // of them shows for one token, in numbers and in words.
 
 import { probabilities } from "../page/page_model.js";
-import { capitalised, digits, nameOf } from "../page/words.js";
+import { capitalised, nameOf } from "../page/words.js";
+import { digits } from "../page/digits.js";
 
 // The residual stream, n tokens of D numbers, before the first step and after
 // each, and what the steps add to it. Each layer has two: attention and MLP.

@@ -2,6 +2,7 @@
 // layer's cost against that of 16-pixel patches.
 
 import { Figure, live } from "../page/live.js";
+import { askFirst } from "../page/guess.js";
 import { column, element, label, picture, svg } from "../page/elements.js";
 import { grouped, percent } from "../page/words.js";
 import { fromBase64 } from "../engine/dequantise.js";
@@ -25,7 +26,8 @@ class PatchCost extends Figure {
   static inputs = ["picture"];
 
   begin() {
-    this.card.guess(
+    askFirst(
+      this.card,
       "Half the patch’s side: how many times the attention scores?",
       ["2 times", "4 times", "8 times", "16 times"],
     );

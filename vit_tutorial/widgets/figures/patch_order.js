@@ -2,13 +2,15 @@
 // models predict for either: one trained with position embeddings, one without.
 
 import { Figure, live } from "../page/live.js";
+import { askFirst } from "../page/guess.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
 import { answers, bestAnswer, highestOf } from "../page/answers.js";
 import { column, element, label, picture } from "../page/elements.js";
 import { rearranged } from "../page/patches.js";
 import { shuffled } from "../page/shuffle.js";
-import { digits, percent } from "../page/words.js";
+import { percent } from "../page/words.js";
+import { digits } from "../page/digits.js";
 import { within } from "../page/checks.js";
 import {
   classNames,
@@ -31,7 +33,8 @@ class PatchOrder extends Figure {
   begin() {
     this.card.root.classList.add("vt-order");
     this.card.rounded();
-    this.card.guess(
+    askFirst(
+      this.card,
       "The patches of a picture are shuffled. Whose answer changes?",
       [
         "that of a model with positions",
@@ -75,7 +78,7 @@ class PatchOrder extends Figure {
     this.adding = card.checkbox("the first model adds its positions", () =>
       this.change({ positions: this.adding.checked }),
     );
-    card.button("surprise me", () => this.surprise());
+    card.button("Surprise me", () => this.surprise());
     this.addResetAndLink();
   }
 

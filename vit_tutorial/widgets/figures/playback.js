@@ -2,6 +2,7 @@
 // by class, and how alike the position embeddings have become.
 
 import { Figure, live } from "../page/live.js";
+import { askFirst } from "../page/guess.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
 import { answers } from "../page/answers.js";
@@ -22,7 +23,8 @@ class Playback extends Figure {
   timer = null; // while it plays
 
   begin() {
-    this.card.guess(
+    askFirst(
+      this.card,
       "A new ViT goes through its training pictures again and again. What " +
         "will it have first?",
       [
@@ -58,7 +60,7 @@ class Playback extends Figure {
       step: 1,
       oninput: ({ target }) => this.goTo(Number(target.value)),
     });
-    card.button("surprise me", () => this.surprise());
+    card.button("Surprise me", () => this.surprise());
     this.addResetAndLink();
     return {
       show({ epoch }) {

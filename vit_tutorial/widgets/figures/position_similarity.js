@@ -3,6 +3,7 @@
 // them large, and its means.
 
 import { Figure, live } from "../page/live.js";
+import { askFirst } from "../page/guess.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
 import { column, element, label } from "../page/elements.js";
@@ -24,8 +25,9 @@ class PositionSimilarity extends Figure {
   begin() {
     this.card.rounded();
     const { rows, columns } = this.alike;
-    const which = this.alike.nameOf(this.start.position);
-    this.card.guess(
+    const which = this.alike.nameOf(this.get("position"));
+    askFirst(
+      this.card,
       `Which position will be most like ${which} of ${rows} × ${columns}?`,
       [
         "a neighbour",
@@ -76,7 +78,7 @@ class PositionSimilarity extends Figure {
 
   buildControls() {
     this.card.controls.replaceChildren();
-    this.card.button("surprise me", () => this.surprise());
+    this.card.button("Surprise me", () => this.surprise());
     this.addResetAndLink();
   }
 

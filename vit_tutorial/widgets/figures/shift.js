@@ -2,6 +2,7 @@
 // ViT and by a CNN, both trained on few images or on many.
 
 import { Figure, live } from "../page/live.js";
+import { askFirst } from "../page/guess.js";
 import { Surprises } from "../page/surprises.js";
 import { answers, bestAnswer, highestOf } from "../page/answers.js";
 import { element, label, picture } from "../page/elements.js";
@@ -38,7 +39,8 @@ class Shift extends Figure {
   begin() {
     this.card.rounded();
     if (!this.get("averages").length) return;
-    this.card.guess(
+    askFirst(
+      this.card,
       `Two models, trained on ${grouped(this.get("sizes")[0])} pictures, ` +
         `read ${grouped(this.get("held_out"))} others, all moved by ` +
         `${FARTHEST} pixels. Which of the two loses more of its right answers?`,
@@ -98,7 +100,7 @@ class Shift extends Figure {
     card.button("another order", () =>
       this.change({ seed: (this.get("seed") % (SEEDS - 1)) + 1 }),
     );
-    card.button("surprise me", () => this.surprise());
+    card.button("Surprise me", () => this.surprise());
     this.addResetAndLink();
   }
 

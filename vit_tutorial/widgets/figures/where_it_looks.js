@@ -104,7 +104,7 @@ class WhereItLooks extends Figure {
     this.off = card.checkbox("", () => this.toggleHead());
     this.offLabel = this.off.nextSibling;
     card.button("all patches back", () => this.change({ dropped: [] }));
-    card.button("surprise me", () => card.attempt(() => this.surprise()));
+    card.button("Surprise me", () => card.attempt(() => this.surprise()));
     this.addResetAndLink();
   }
 

@@ -1,7 +1,7 @@
 // What a ViT makes of its images, with some patches dropped and some heads off:
 // its predictions, its attention maps, and how far each patch looks.
 
-import { heard, rowOf } from "../page/maps.js";
+import { heard, rowOf } from "../page/rollout.js";
 import { probabilities } from "../page/page_model.js";
 
 export class Readings {

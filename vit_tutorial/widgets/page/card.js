@@ -178,11 +178,10 @@ export class Card {
     return input;
   }
 
-  // In a page of the book: hand out its address with these traits of the model
-  // in it. Where the browser gives no access to the clipboard, the address is
-  // shown, to be copied by hand.
-  link(model, traits) {
-    if (!model.link) return;
+  // Hand out a link, an address that opens the page with the figure as it is.
+  // Where the browser gives no access to the clipboard, the link is shown, to
+  // be copied by hand.
+  link(linkNow) {
     const shown = element("input", {
       type: "text",
       readonly: "",
@@ -190,64 +189,19 @@ export class Card {
       "aria-label": "The link",
       hidden: "",
     });
-    this.button("copy link", async () => {
-      const address = model.link(
-        Object.fromEntries(traits.map((name) => [name, model.get(name)])),
-      );
+    this.button("Copy link", async () => {
+      const link = linkNow();
       try {
-        await navigator.clipboard.writeText(address);
+        await navigator.clipboard.writeText(link);
         this.say(`The link is copied: ${OPENS}`);
       } catch {
-        shown.value = address;
+        shown.value = link;
         shown.hidden = false;
         shown.select();
         this.say(`Here is the link: ${OPENS}`);
       }
     });
     this.controls.append(shown);
-  }
-
-  // Ask for a guess before the figure is shown. `then` hears the answer's
-  // number, or null for "show me"; whatever it was, the figure is shown from
-  // then on, and the guess stays in sight.
-  guess(question, answers, then = () => {}) {
-    const hidden = [this.figure, this.controls, this.outcome, this.details];
-    const answer = (number) => {
-      for (const part of hidden) part.hidden = false;
-      const kept =
-        number === null
-          ? []
-          : [element("p", {}, `Your guess: ${answers[number]}.`)];
-      asked.replaceChildren(...kept);
-      asked.hidden = !kept.length;
-      const focus = this.controls.querySelector("button, input, select");
-      focus?.focus({ preventScroll: true });
-      then(number);
-    };
-    const buttons = answers.map((text, number) =>
-      element(
-        "button",
-        { type: "button", onclick: () => answer(number) },
-        text,
-      ),
-    );
-    const asked = element(
-      "div",
-      { class: "vt-guess" },
-      element("p", {}, question),
-      element(
-        "div",
-        { class: "vt-controls" },
-        ...buttons,
-        element(
-          "button",
-          { type: "button", onclick: () => answer(null) },
-          "show me",
-        ),
-      ),
-    );
-    for (const part of hidden) part.hidden = true;
-    this.root.insertBefore(asked, this.figure);
   }
 
   newId() {

@@ -7,15 +7,14 @@
 // here is the same as there: a model with get, set, on, off and save_changes,
 // and an element to draw in.
 
+import { Address, watchAddress } from "./address.js";
+
 const HERE = document.currentScript?.src || document.baseURI;
 
 export function start(figures) {
   const all = [...document.querySelectorAll(".vt-live[data-figure]")];
-  // Another link into a page that is open already: all is built anew.
-  addEventListener(
-    "hashchange",
-    () => inFragment().has("figure") && location.reload(),
-  );
+  watchAddress();
+  const isAskedFor = (element) => new Address(element).isAskedFor;
   all.find(isAskedFor)?.scrollIntoView({ block: "center" });
   if (!("IntersectionObserver" in globalThis)) {
     all.forEach((element) => mount(element, figures));
@@ -56,7 +55,9 @@ async function mount(element, figures) {
         state[trait] = await load(value.bundled);
     }
     element.append(el);
-    const cleanup = await begin(figure, element, el, state);
+    const address = new Address(element, state, figure);
+    const say = (text) => note(element, text);
+    const cleanup = await begin(figure, address, el, say);
     element.querySelector("img").hidden = true;
     return cleanup;
   } catch (error) {
@@ -67,97 +68,19 @@ async function mount(element, figures) {
 
 // Draw with what the page's address says of this figure; where that does not
 // fit, without it.
-async function begin(figure, element, el, state) {
-  const name = element.dataset.figure;
-  const number = [
-    ...document.querySelectorAll(`[data-figure="${name}"]`),
-  ].indexOf(element);
-  const link = (shared) => addressOf(name, number, shared);
+async function begin(figure, address, el, note) {
   try {
-    if (isAskedFor(element)) {
-      const linked = linkedState(state, figure.state);
-      return await figure.render({ model: new Model(linked, link), el });
+    if (address.isAskedFor) {
+      const model = new Model(address.asked(), address);
+      return await figure.render({ model, el });
     }
   } catch (error) {
     el.replaceChildren();
     note(
-      element,
       `The link does not fit this figure, so it begins as it is: ${error.message}.`,
     );
   }
-  return figure.render({ model: new Model(state, link), el });
-}
-
-// A figure's state in the page's address: the version of this form, the figure,
-// its index among the figures of that kind on the page, and the state as JSON.
-// They are in the fragment, which a browser sends to no server: a drawing stays
-// with those who have the link.
-const VERSION = "1";
-
-function addressOf(name, number, shared) {
-  const address = new URL(document.baseURI);
-  address.search = "";
-  address.hash = new URLSearchParams({
-    vt: VERSION,
-    figure: name,
-    number,
-    state: JSON.stringify(shared),
-  });
-  return address.href;
-}
-
-// What the page's address asks for. Older links have it in the query string,
-// and still work.
-function asking() {
-  return inFragment().has("figure")
-    ? inFragment()
-    : new URLSearchParams(location.search);
-}
-
-function inFragment() {
-  return new URLSearchParams(location.hash.slice(1));
-}
-
-function isAskedFor(element) {
-  const asked = asking();
-  const name = element.dataset.figure;
-  const all = [...document.querySelectorAll(`[data-figure="${name}"]`)];
-  return (
-    asked.get("figure") === name &&
-    asked.get("number") === String(all.indexOf(element))
-  );
-}
-
-// What the address asks of a figure, put into its state. `settable` names all
-// that a link may set; the model and the pictures are the page's own.
-function linkedState(state, settable) {
-  const asked = asking();
-  if (asked.get("vt") !== VERSION)
-    throw new Error(`it is of version ${asked.get("vt")}`);
-  let changes;
-  try {
-    changes = JSON.parse(asked.get("state"));
-  } catch {
-    throw new Error("its state is damaged");
-  }
-  if (kind(changes) !== "object") throw new Error("its state is damaged");
-  for (const [trait, value] of Object.entries(changes)) {
-    if (!Object.hasOwn(state, trait))
-      throw new Error(`there is no “${trait}” here`);
-    if (!settable.includes(trait))
-      throw new Error(`a link may not set “${trait}”`);
-    if (kind(value) !== kind(state[trait]))
-      throw new Error(`“${trait}” is something else here`);
-  }
-  return { ...state, ...changes };
-}
-
-function kind(value) {
-  return Array.isArray(value)
-    ? "list"
-    : value === null
-      ? "nothing"
-      : typeof value;
+  return figure.render({ model: new Model(address.beginning, address), el });
 }
 
 function note(element, text) {
@@ -198,11 +121,11 @@ export class Model {
   #state;
   #listeners = new Map();
 
-  // link(shared): the address of this page with that state in it. A notebook's
-  // model has none.
-  constructor(state, link) {
+  // address: what of the state stands in the page's. A notebook's model has
+  // none.
+  constructor(state, address) {
     this.#state = { ...state };
-    this.link = link;
+    this.address = address;
   }
 
   get(name) {

@@ -10,19 +10,22 @@ import { Card } from "./card.js";
 //   static question = "…"        the card's heading
 //   static state = ["layer"]     what a reader changes; a link holds it
 //   static inputs = ["vit"]      what the state has to fit
+//   static images = ["own"]      what of the state is an image (a link packs it)
 //
-// Both lists together are the traits of its Python class.
+// State and inputs together are the traits of its Python class.
 export class Figure {
   static question = "";
   static state = [];
   static inputs = [];
+  static images = [];
 
   #changing = false;
 
   constructor(model, el) {
     this.model = model;
     this.card = new Card(el, this.constructor.question);
-    this.start = this.state(); // what "reset" goes back to
+    const own = model.address?.beginning; // of the page, without a link
+    this.start = this.state(own && ((name) => own[name])); // for "Reset"
   }
 
   build() {} // everything that the inputs decide: elements, controls, models
@@ -35,9 +38,14 @@ export class Figure {
   }
 
   // The state, as an object: const { layer, head } = this.state();
-  state() {
+  state(valueOf = (name) => this.get(name)) {
     const names = this.constructor.state;
-    return Object.fromEntries(names.map((name) => [name, this.get(name)]));
+    return Object.fromEntries(names.map((name) => [name, valueOf(name)]));
+  }
+
+  // What of the state a link holds.
+  shared() {
+    return this.state();
   }
 
   // Change several traits, then draw once.
@@ -48,18 +56,21 @@ export class Figure {
     }
     this.#changing = false;
     this.model.save_changes();
+    this.model.address?.follow(this.shared());
     this.redraw();
   }
 
-  // What "reset" does.
+  // What "Reset" does.
   reset() {
     this.change(this.start);
   }
 
   // The controls that come last in every figure.
   addResetAndLink() {
-    this.card.button("reset", () => this.reset());
-    this.card.link(this.model, this.constructor.state);
+    const { card, model } = this;
+    card.button("Reset", () => this.reset());
+    if (!model.address) return; // a notebook has none
+    card.link(() => model.address.linkTo(this.shared()));
   }
 
   redraw() {
@@ -77,7 +88,8 @@ export class Figure {
 // What a figure's module exports: how host.js and anywidget bring it to life.
 export function live(Kind) {
   const render = ({ model, el }) => mount(Kind, model, el);
-  return { render, state: Kind.state };
+  const { state, images } = Kind;
+  return { render, state, images };
 }
 
 // Build and draw a figure, and follow its traits. Returns what takes it away.

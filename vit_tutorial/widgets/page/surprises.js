@@ -1,4 +1,4 @@
-// What "surprise me" shows: the strongest case first, then the next, and after
+// What "Surprise me" shows: the strongest case first, then the next, and after
 // the weakest the strongest again.
 export class Surprises {
   #cases;

@@ -1,8 +1,9 @@
 // The tokens of an image: its patches in a grid and, where the model has one,
 // the class token beside it.
 
-import { PatchGrid } from "./patch_grid.js";
+import { badge } from "./badge.js";
 import { element } from "./elements.js";
+import { PatchGrid } from "./patch_grid.js";
 
 // `move`, `pick` and `hover` hear a token where PatchGrid's hear a patch: 0 is
 // the class token, where there is one.
@@ -48,21 +49,4 @@ export class TokenGrid {
       name: name(0),
     });
   }
-}
-
-// The class token: a round badge, for it has no place in the image.
-export function badge(pick) {
-  const button = element(
-    "button",
-    { type: "button", class: "vt-badge", onclick: pick },
-    "cls",
-  );
-  return {
-    el: button,
-    show({ selected, name, colour }) {
-      button.setAttribute("aria-pressed", selected);
-      button.setAttribute("aria-label", name);
-      if (colour) button.style.setProperty("--vt-badge", colour);
-    },
-  };
 }

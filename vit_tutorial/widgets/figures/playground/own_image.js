@@ -1,9 +1,10 @@
 // An image of the reader's own, drawn or uploaded.
 
 import { element } from "../../page/elements.js";
+import { toBase64 } from "../../page/packed_image.js";
 import { Bring } from "./bring.js";
 import { Pad } from "./drawing.js";
-import { OWN, toBase64 } from "./playground_state.js";
+import { OWN } from "./playground_state.js";
 
 const LARGEST_IN_LINK = 4096; // bytes of an own image: more makes no address
 
@@ -30,15 +31,15 @@ export class OwnImage {
   remarks({ vit: { config, imageSize }, names, model }) {
     const [height, width] = imageSize;
     const clothes = config.dataset === "fashion_mnist";
-    const kept = this.isLarge ? "leaves it out" : "holds it";
+    const kept = this.isLarge ? "leaves it out" : "holds it, in 16 greys";
     return [
       `The model was trained on grey images of ${width} × ${height} pixels` +
         (clothes ? ", each of one piece of clothing, light on black. " : ". ") +
         `It always predicts one of its ${names.length} classes: there is no ` +
         "“none of these”.",
       `Your image is shrunk to ${width} × ${height} grey pixels here, ` +
-        (model.link
-          ? `and sent nowhere; a link that you copy ${kept}.`
+        (model.address
+          ? `and sent nowhere; the page’s address ${kept}.`
           : "and goes to your notebook’s kernel."),
     ];
   }
@@ -48,10 +49,12 @@ export class OwnImage {
     return height * width > LARGEST_IN_LINK;
   }
 
-  // What a link holds of the state: too large an own image stays behind.
-  shareable(shared) {
-    const picture = Math.max(shared.picture, 0);
-    return this.isLarge ? { ...shared, own: "", picture } : shared;
+  // What a link holds of the state: an own image that is too large stays
+  // behind, and so does one that is not shown.
+  shareable(state) {
+    const isShown = state.picture === OWN;
+    if (isShown && !this.isLarge) return state;
+    return { ...state, own: "", picture: Math.max(state.picture, 0) };
   }
 
   show({ bytes }) {

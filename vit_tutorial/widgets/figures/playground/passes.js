@@ -2,7 +2,8 @@
 
 import { probabilities } from "../../page/page_model.js";
 import { shuffled } from "../../page/shuffle.js";
-import { UNTOUCHED, interventions, toBase64 } from "./playground_state.js";
+import { toBase64 } from "../../page/packed_image.js";
+import { UNTOUCHED, interventions } from "./playground_state.js";
 
 const KEPT = 8;
 

@@ -45,6 +45,7 @@ class Playground extends Figure {
     "challenge",
   ];
   static inputs = ["vit", "pictures", "small"];
+  static images = ["own"];
 
   #frame = 0;
   #soon = false;
@@ -147,6 +148,10 @@ class Playground extends Figure {
     if (!state || this.get("challenge")) return;
     this.game.hide();
     this.change({ ...state, query: this.get("query") });
+  }
+
+  shared() {
+    return this.own.shareable(this.state());
   }
 
   // A drawing survives a reset.

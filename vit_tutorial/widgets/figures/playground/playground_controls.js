@@ -3,6 +3,7 @@
 import { element } from "../../page/elements.js";
 import { Work } from "../../page/background.js";
 import { highestOf } from "../../page/answers.js";
+import { saveImage } from "../../page/save_image.js";
 import { setting } from "../../page/words.js";
 import { shuffled } from "../../page/shuffle.js";
 import { addPatches } from "./fewest_patches.js";
@@ -126,12 +127,10 @@ export class Controls {
 
   addLast() {
     const { figure } = this;
-    const { card, model } = figure;
-    card.button("surprise me", () => this.surprise());
-    card.button("reset", () => figure.reset());
-    const link = (shared) => model.link(figure.own.shareable(shared));
-    const get = (name) => model.get(name);
-    card.link({ link: model.link && link, get }, figure.constructor.state);
+    const { card } = figure;
+    card.button("Surprise me", () => this.surprise());
+    figure.addResetAndLink();
+    if (figure.model.address) card.button("Save as PNG", () => this.save());
   }
 
   get inspects() {
@@ -163,6 +162,15 @@ export class Controls {
       const dropped = all.filter((patch) => !seen.includes(patch));
       figure.enter("look", { ...UNTOUCHED, picture, dropped });
     });
+  }
+
+  // Save the image, the prediction and the maps, named by the prediction.
+  save() {
+    const { card, names, stage } = this.figure;
+    const { pass } = this.figure.view();
+    const first = pass ? `-${names[highestOf(pass.now)]}` : "";
+    const name = `playground${first}`.toLowerCase().replace(/[^\w-]+/g, "-");
+    saveImage(card, [stage.watched, stage.beside], `${name}.png`);
   }
 
   tellTruth() {

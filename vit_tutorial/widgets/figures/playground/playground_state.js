@@ -51,12 +51,6 @@ function ownBytes(text, size) {
   return bytes;
 }
 
-export function toBase64(bytes) {
-  let letters = "";
-  for (const byte of bytes) letters += String.fromCharCode(byte);
-  return btoa(letters);
-}
-
 // What ViT.forward is to do for a state. `dropped` names patches by their places in the picture, so
 // a patch that is dropped stays so when it is shuffled.
 export function interventions({ dropped, seed, positions, temperature, heads_off }, patches) {

@@ -1,7 +1,7 @@
 // The image as the model gets it, in patches, and the token that attends.
 
 import { PatchGrid } from "../../page/patch_grid.js";
-import { badge } from "../../page/token_grid.js";
+import { badge } from "../../page/badge.js";
 import { element, label, picture } from "../../page/elements.js";
 import { rearranged } from "../../page/patches.js";
 import { whereIs } from "../../page/words.js";
