@@ -33,6 +33,7 @@ MODULES = {
     "pretrained": "BUNDLED CHECKPOINTS PUBLISHERS adapt imagenet_class_names load_pretrained",
     "recipes": "RECIPES Recipe SMALL_CNN SMALL_VIT",
     "records": "RUNS read_log read_runs",
+    "folder": "list_folder read_folder",
     "verdicts": "MARGIN compare compare_over_images",
     "train": "evaluate train",
     "arms": "ARMS COUNTS EXPERIMENTS",

@@ -399,7 +399,7 @@ def test_one_step_is_the_one_written_out(tmp_path, monkeypatch):
     )
     recipe = replace(recipe, flip=False, shift=0, erase=0, drop_patches=0.0, clip=None)
     # A fresh head is zero: its loss is log(10) whatever the labels, and no gradient passes it.
-    monkeypatch.setitem(train.ARCHITECTURES, "ViT", lambda **given: randomise(ViT(**given)))
+    monkeypatch.setitem(recipes.ARCHITECTURES, "ViT", lambda **given: randomise(ViT(**given)))
     images, labels, *_ = recipes.load_pictures(recipe)
     torch.manual_seed(0)
     before = randomise(ViT(**MODEL))

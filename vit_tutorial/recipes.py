@@ -71,9 +71,11 @@ class Recipe:
     # The arguments of the architecture.
     model: dict = field(default_factory=FASHION_VIT.copy)
     architecture: str = "ViT"  # or "CNN"
-    dataset: str = "fashion_mnist"
+    dataset: str = "fashion_mnist"  # or a folder of images, see folder.py
+    start: str | None = None  # trained model to begin with; None: untrained
     subset: int | None = None  # images read of the training set; None: all
-    validation: int = 5_000  # of these, the last of each class, held out
+    # Of these, the last of each class are held out; of a folder a fifth.
+    validation: int = 5_000
     train_on: int | None = None  # of the rest, the first of each; None: all
     epochs: int = 45
     repeats: int = 1  # passes over the images in an epoch: more for few images

@@ -6,6 +6,7 @@ log, at the end the model, so that whatever stops it, its last state stays.
 
 import math
 import os
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -16,8 +17,10 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vit_tutorial.data import DATASETS, Dataset
+from vit_tutorial.data import Dataset
+from vit_tutorial.folder import Folder
 from vit_tutorial.machine import describe_machine, find_device
+from vit_tutorial.mistakes import find_mistakes, table_of
 from vit_tutorial.recipes import Recipe, as_logged
 from vit_tutorial.records import (
     PREVIOUS,
@@ -45,13 +48,9 @@ class Run:
     model: nn.Module
     net: nn.Module  # the model as a step calls it: some patches, compiled
     optimizers: list[Optimizer]
+    data: Dataset | Folder  # what there is to know of its images
     records: list[dict] = field(default_factory=list)  # the log
     best: dict | None = None  # the epoch to test, chosen as the recipe says
-
-    @property
-    def data(self) -> Dataset:
-        """What there is to know of the data set."""
-        return DATASETS[self.recipe.dataset]
 
     @property
     def epochs(self) -> int:
@@ -119,6 +118,11 @@ def describe_run(
             **describe_machine(run.device, run.world),
         }
     )
+    if isinstance(run.data, Folder):
+        skipped, sha256 = run.data.skipped, run.data.checksum()
+        run.records[0] |= {"skipped": skipped, "sha256": sha256}
+        for line in skipped if run.rank == 0 else ():
+            print(f"skipped: {line}", file=sys.stderr)
 
 
 def resume_run(run: Run, checkpoint: dict) -> None:
@@ -127,8 +131,13 @@ def resume_run(run: Run, checkpoint: dict) -> None:
     Raises ValueError for a checkpoint of another run, or that does not fit its
     own recipe.
     """
-    start = run.records[0]
-    check_same_run(checkpoint["records"][0], start, run.out)
+    before, start = checkpoint["records"][0], run.records[0]
+    check_same_run(before, start, run.out)
+    if before.get("sha256") != start.get("sha256"):
+        raise ValueError(
+            f"the images in {run.recipe.dataset} are not those that the run in "
+            f"{run.out} began with: put them back, or write to another folder"
+        )
     run.records, run.best = checkpoint["records"], checkpoint["best"]
     try:
         run.model.load_state_dict(run.best["model"])  # would it fit?
@@ -226,6 +235,20 @@ def record_test(run: Run, loss: float, accuracy: float) -> None:
             "test_accuracy": round(accuracy, 5),
         }
     )
+    if isinstance(run.data, Folder):
+        run.records[-1]["mistakes"] = find_mistakes(run.model, run.data)
+
+
+def facts_of(run: Run) -> dict:
+    """Return what the trained model is to know of its images."""
+    data, dataset = run.data, run.recipe.dataset
+    facts = {"class_names": data.class_names, "mean": data.mean}
+    facts |= {"dataset": dataset, "std": data.std}
+    if isinstance(data, Folder):
+        facts["dataset"] = Path(dataset).resolve().name
+        for name in ("crop", "stretch", "interpolation"):
+            facts[name] = getattr(data.preprocess, name)
+    return facts
 
 
 def keep_model(run: Run) -> None:
@@ -238,3 +261,5 @@ def keep_model(run: Run) -> None:
     test = run.records[-1]
     chosen = "best on held-out images" if run.recipe.choose_epoch else "last"
     print(f"{chosen}: epoch {test['epoch']}; test: {test['test_accuracy']:.2%}")
+    if isinstance(run.data, Folder):
+        print(table_of(test["mistakes"], len(run.data.held_out)))

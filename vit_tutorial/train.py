@@ -3,7 +3,8 @@
 `python -m vit_tutorial.train --recipe quick --out DIR` trains on the CPU or on
 a GPU; started by
 `torchrun --standalone --nproc_per_node=N -m vit_tutorial.train …`, in N
-processes, on N GPUs if there are as many.
+processes, on N GPUs if there are as many. With `--from CHECKPOINT --data
+FOLDER` it fine-tunes a trained model on your own images.
 
 In DIR it keeps `log.jsonl` (a line for the run, for every epoch and for the
 test), `checkpoint.pt` (all that --resume needs, written anew after every
@@ -14,6 +15,7 @@ and, at the end, `model.safetensors`.
 import argparse
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +29,9 @@ from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from vit_tutorial.augment import random_erase, random_flip, random_shift
-from vit_tutorial.data import load_dataset, normalize
+from vit_tutorial.data import DATASETS, load_dataset, normalize
+from vit_tutorial.fine_tuning import recipe_for, start_model
+from vit_tutorial.folder import Folder, read_folder
 from vit_tutorial.machine import (
     find_device,
     fit_to_machine,
@@ -36,12 +40,14 @@ from vit_tutorial.machine import (
 )
 from vit_tutorial.optimizers import build_optimizers, set_learning_rates
 from vit_tutorial.patch_dropout import SomePatches, count_kept, draw_patches
+from vit_tutorial.preprocess import preprocess
 from vit_tutorial.recipes import RECIPES, Recipe, load_pictures
 from vit_tutorial.records import has_model, prepare_folder
 from vit_tutorial.run import (
     Run,
     alone,
     describe_run,
+    facts_of,
     finished_run,
     keep_epoch,
     keep_model,
@@ -49,7 +55,6 @@ from vit_tutorial.run import (
     record_test,
     resume_run,
 )
-from vit_tutorial.saving import ARCHITECTURES
 
 COMMAND = "python -m vit_tutorial.train"
 
@@ -217,9 +222,11 @@ def train(
     if resume and has_model(out):
         return finished_run(recipe, seed, out, rank)
     checkpoint = prepare_folder(out, resume)
-    images, labels, *held_out = (t.to(device) for t in load_pictures(recipe))
-    check_batch_size(recipe, len(images), world)
     run = begin(recipe, seed, out, device, rank, world)
+    folder = isinstance(run.data, Folder)
+    parts = run.data.parts if folder else load_pictures(recipe)
+    images, labels, *held_out = (part.to(device) for part in parts)
+    check_batch_size(recipe, len(images), world)
     check_fit(recipe, run.model, images)
     describe_run(run, command, len(images), len(held_out[0]))
     if checkpoint is not None:
@@ -249,27 +256,30 @@ def begin(
     rank: int,
     world: int,
 ) -> Run:
-    """Make what a run begins with: an untrained model and its optimisers."""
+    """Make what a run begins with: a model, its optimisers, its images."""
     torch.manual_seed(seed)
-    model = ARCHITECTURES[recipe.architecture](**recipe.model).to(device)
+    model = start_model(recipe)
+    data = DATASETS.get(recipe.dataset)
+    if data is None:
+        data = read_folder(recipe.dataset, preprocess(model))
+    model = model.to(device)
     net = SomePatches(model) if recipe.drop_patches else model
     optimizers = build_optimizers(model, recipe)
-    return Run(recipe, seed, out, device, rank, world, model, net, optimizers)
+    parts = model, net, optimizers, data
+    return Run(recipe, seed, out, device, rank, world, *parts)
 
 
 def finish(run: Run) -> tuple[nn.Module, list[dict]]:
     """Test the chosen epoch: the one reading of the test set."""
     run.model.load_state_dict(run.best["model"])
-    test = (t.to(run.device) for t in load_dataset(run.recipe.dataset, "test"))
+    folder = isinstance(run.data, Folder)
+    name = run.recipe.dataset
+    parts = run.data.parts[2:] if folder else load_dataset(name, "test")
+    test = (part.to(run.device) for part in parts)
     loss, accuracy, _ = evaluate(run.model, *test, run.data.mean, run.data.std)
     record_test(run, loss, accuracy)
     run.model.cpu().eval()
-    run.model.facts = {
-        "dataset": run.recipe.dataset,
-        "class_names": run.data.class_names,
-        "mean": run.data.mean,
-        "std": run.data.std,
-    }
+    run.model.facts = facts_of(run)
     if run.rank == 0:
         keep_model(run)
     if run.world > 1:
@@ -314,7 +324,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(COMMAND, description=main.__doc__)
     add, default = parser.add_argument, "default: %(default)s"
     add("--recipe", choices=RECIPES, default="quick", help=default)
-    add("--out", metavar="DIR", help="where to write; default: runs/RECIPE-N")
+    add("--data", metavar="FOLDER", help="images, a subfolder for each class")
+    start = "a model to fine-tune on it: load_pretrained's name, or a file"
+    add("--from", metavar="CHECKPOINT", dest="start", help=start)
+    size = "a side of the images from --data; default: the model's"
+    add("--image-size", type=int, metavar="PIXELS", help=size)
+    add("--out", metavar="DIR", help="where to write; default: runs/NAME-N")
     add("--seed", type=int, default=0, metavar="N", help=default)
     add("--device", default="auto", help="cpu, cuda, mps or auto; " + default)
     epochs = (f"{name} {recipe.epochs}" for name, recipe in RECIPES.items())
@@ -332,21 +347,30 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def planned(given: argparse.Namespace) -> dict[str, tuple[Recipe, int]]:
     """Return the run that a command asks for: {name: (recipe, seed)}."""
-    recipe = RECIPES[given.recipe]
+    recipe, name = RECIPES[given.recipe], given.recipe
+    if given.data is not None:
+        size = given.image_size
+        recipe = recipe_for(given.data, given.start, size, recipe)
+        name = Path(given.data).resolve().name
+    elif given.start is not None or given.image_size is not None:
+        raise ValueError("--from and --image-size need --data, a folder")
     if given.epochs is not None:
         recipe = replace(recipe, epochs=given.epochs)
-    return {f"{given.recipe}-{given.seed}": (recipe, given.seed)}
+    return {f"{name}-{given.seed}": (recipe, given.seed)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train a ViT on Fashion-MNIST: on a CPU, a GPU, or many with torchrun."""
+    """Train a ViT on Fashion-MNIST, or fine-tune one on a folder of images."""
     given = parse(arguments)
     command = f"{COMMAND} --recipe {given.recipe} --seed {given.seed}"
-    if given.epochs is not None:
-        command += f" --epochs {given.epochs}"
-    out = given.out or f"runs/{given.recipe}-{given.seed}"
+    for option in ("data", "start", "image_size", "epochs"):
+        if (value := getattr(given, option)) is not None:
+            option = {"start": "from"}.get(option, option.replace("_", "-"))
+            command += f" --{option} {shlex.quote(str(value))}"
+    out = given.out
     try:
-        ((recipe, seed),) = planned(given).values()
+        [(name, (recipe, seed))] = planned(given).items()
+        out = out or f"runs/{name}"
         with sigterm_like_ctrl_c():
             train(
                 recipe,
@@ -357,7 +381,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 compile_mode=given.compile,
                 command=command,
             )
-    except (FloatingPointError, OSError, ValueError) as error:
+    except (FloatingPointError, ImportError, OSError, ValueError) as error:
         sys.exit(f"{COMMAND}: {error}")
     except KeyboardInterrupt as interrupt:
         if int(os.environ.get("RANK", 0)):
