@@ -19,7 +19,8 @@ BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 # waiting (`make test` hands out files in this order).
 LONGEST = """
     test_train test_every_figure 07_training test_contributing test_pages 09_attention_maps
-    test_pretrained test_gpu_run test_experiments 03_class_token test_inpage_cnn 10_pretrained
+    test_browsers test_pretrained test_gpu_run test_experiments 03_class_token test_inpage_cnn
+    10_pretrained
 """.split()
 
 TORCHVISION_LIBRARY = torchvision_operators.declare()
@@ -77,22 +78,27 @@ def ctrl_c():
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """One browser for all tests: two of them in one process get in each other's way."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+def playwright():
+    """One for all tests: two of them in one process get in each other's way."""
     with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(
-                executable_path=path,
-                args=[
-                    "--no-sandbox",  # root in a container has none; only our own pages are opened
-                    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-                ],
-            )
-        except Exception as error:
-            pytest.fail(f"no browser starts: run `playwright install chromium`\n{error}")
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright):
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    try:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=[
+                "--no-sandbox",  # root in a container has none; only our own pages are opened
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
+        )
+    except Exception as error:
+        pytest.fail(f"no browser starts: run `playwright install chromium`\n{error}")
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -424,3 +424,21 @@ def assert_tab_reaches_all(page, card):
         page.keyboard.press("Tab")
         reached.append(card.evaluate("(card) => card.contains(document.activeElement)"))
     assert reached == [True] * len(stops) + [False], stops
+
+
+# What is pressed where Tab stops, by the role or the kind of what is there.
+KEYS = {
+    "gridcell": ["ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "Space"],
+    "select": ["ArrowUp", "ArrowDown"],
+    "range": ["ArrowLeft", "ArrowRight"],
+    "checkbox": ["Space"],
+    "radio": ["ArrowDown"],
+    "button": ["Enter"],
+}
+# What has the focus in a card, a kind of KEYS and a name; null where it is elsewhere.
+FOCUSED = """(card) => {
+    const { activeElement: e } = document;
+    const kind = e.role ?? (e.localName === "input" ? e.type : e.localName);
+    return card.contains(e) ? [kind, e.ariaLabel ?? e.textContent] : null;
+}"""
+MOST_STOPS = 200  # of Tab in a figure

@@ -10,6 +10,9 @@ from addresses import fragment_for, state_in
 from bs4 import BeautifulSoup
 from figure_page import (
     BEFORE,
+    FOCUSED,
+    KEYS,
+    MOST_STOPS,
     NOTEBOOK,
     assert_looks,
     assert_nobody_is_left_out,
@@ -265,24 +268,6 @@ def test_it_follows_the_kernel_and_leaves_nothing_behind(notebook, row):
     page.evaluate("stop()")
     assert soon(page.evaluate, "[listening(), document.body.childNodes.length]") == [0, 0]
     assert page.noise == []
-
-
-KEYS = {
-    "gridcell": ["ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "Space"],
-    "select": ["ArrowUp", "ArrowDown"],
-    "range": ["ArrowLeft", "ArrowRight"],
-    "checkbox": ["Space"],
-    "radio": ["ArrowDown"],
-    "button": ["Enter"],
-}
-FOCUSED = """(card) => {
-    const { activeElement: e } = document;
-    const kind = e.role ?? (e.localName === "input" ? e.type : e.localName);
-    return card.contains(e) ? [kind, e.ariaLabel ?? e.textContent] : null;
-}"""
-
-
-MOST_STOPS = 200  # of Tab in a figure
 
 
 @each_figure
