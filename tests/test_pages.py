@@ -312,6 +312,35 @@ def test_a_link_to_a_figure_is_followed_in_the_page_itself(browser, addresses, s
 # Sharing
 
 
+def test_embedded_a_page_is_its_figure_alone(browser, addresses):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    book = f"{addresses['file']}/book/12_playground.html"
+    page.goto(f"{book}?embed#vt=2&figure=playground&dropped=0-6")
+    card = page.locator(".vt-card")
+    assert "7 of 49 patches removed" in said(card)
+    expect(card).not_to_have_attribute("aria-busy", "true", timeout=120_000)
+    box = card.bounding_box()
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= 720
+    for part in (".bd-header-article", ".bd-sidebar-primary", "h1", ".bd-footer", ".cell_input"):
+        assert not page.locator(part).first.is_visible(), part
+    home = card.get_by_role("link", name="The Vision Transformer, line by line")
+    assert (home.get_attribute("href"), home.get_attribute("target")) == (book, "_blank")
+
+    page.set_viewport_size({"width": 800, "height": 600})
+    assert soon(page.evaluate, "document.documentElement.scrollWidth") <= 800
+    home.scroll_into_view_if_needed()
+    cell = card.get_by_role("gridcell", name="patch 40, row")
+    expect(cell).to_be_in_viewport()  # the image stays in view
+    cell.click()
+    page.wait_for_url(f"{book}?embed#vt=2&figure=playground&dropped=0-6.39")
+
+    page.goto("about:blank")
+    page.goto(f"{book}?embed#vt=3&figure=playground")
+    expect(page.get_by_text("it is of version 3")).to_be_visible()
+    page.close()
+
+
 def head(name) -> dict:
     """The tags in a page's head: name -> content."""
     tags = read(name).head.find_all("meta", content=True)

@@ -3,10 +3,10 @@
 // one presses is left out.
 
 import { element } from "./elements.js";
+import { BOOK } from "./stage.js";
 
 const SCALE = 2;
 const GAP = 14; // around all, and between two blocks
-const BOOK = "The Vision Transformer, line by line";
 const LEFT_OUT = "button:not(.vt-badge), select, input, label, .vt-discoveries";
 
 // Save parts of a card, with its question above and its outcome below.

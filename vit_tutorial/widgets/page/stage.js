@@ -3,6 +3,7 @@
 
 import { element } from "./elements.js";
 
+export const BOOK = "The Vision Transformer, line by line";
 // With ?embed in its address, a page shows the stage alone: for slides, blogs.
 const EMBEDDED = "vt-embed";
 
@@ -22,5 +23,13 @@ export function setStage(card, { above, watched, beside }) {
     beside: part("beside", ...beside),
   };
   card.figure.replaceChildren(...Object.values(parts));
+  if (asked) card.details.after(linkToBook());
   return parts;
+}
+
+// The page without ?embed, in a window of its own.
+function linkToBook() {
+  const href = location.href.split(/[?#]/)[0];
+  const link = element("a", { href, target: "_blank" }, BOOK);
+  return element("p", { class: "vt-label" }, "From ", link);
 }
