@@ -148,6 +148,40 @@ def test_positions_tell_the_image_size_and_the_config_its_shape(tmp_path):
         load_pretrained(path)
 
 
+@pytest.mark.parametrize(
+    ("written", "crop", "stretch"),
+    [
+        ({"size": 8}, 1, True),  # as the first versions of transformers wrote it
+        ({"size": {"height": 8, "width": 8}, "do_center_crop": False, "crop_size": 4}, 1, True),
+        ({"size": {"shortest_edge": 10}, "do_center_crop": True, "crop_size": 8}, 0.8, False),
+        ({"size": 16, "do_center_crop": True, "crop_size": {"height": 8, "width": 8}}, 0.5, True),
+    ],
+)
+def test_older_preprocessor_files_are_read(written, crop, stretch, tmp_path):
+    small_file(tmp_path)
+    written |= {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "resample": 3}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(written))
+    found = preprocess(load_pretrained(str(tmp_path / "model.safetensors")))
+    assert (found.crop, found.stretch, found.interpolation) == (crop, stretch, "bicubic")
+    assert (found.mean, found.std) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ({"do_normalize": False}, "do_normalize false"),
+        ({"rescale_factor": 1 / 127.5}, "preprocess divides by 255"),
+        ({"resample": 9}, "is not as its library writes it"),
+        ({"size": "large"}, "is not as its library writes it|dictionary"),
+    ],
+)
+def test_other_preprocessing_is_refused(written, message, tmp_path):
+    small_file(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(written))
+    with pytest.raises(ValueError, match=f"model.safetensors: .*{message}"):
+        load_pretrained(str(tmp_path / "model.safetensors"))
+
+
 def small_file(folder) -> dict:
     state = timm_vit(SQUARE).state_dict()
     save_file(state, folder / "model.safetensors")
@@ -172,6 +206,10 @@ def small_file(folder) -> dict:
         (
             '{"num_attention_heads": 3, "pretrained_cfg": {"interpolation": "any"}}',
             r"interpolation is one of .*'any'",
+        ),
+        (
+            '{"num_attention_heads": 3, "pretrained_cfg": {"crop_mode": "border"}}',
+            r"crop_mode is 'border'",
         ),
         (
             '{"num_attention_heads": 3, "pretrained_cfg": {"mean": [0.5]}}',

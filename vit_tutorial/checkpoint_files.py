@@ -209,6 +209,7 @@ def facts_from(config: dict, preparation: dict, classes: int) -> dict:
     """Return what `preprocess` has to know, and the class names, if the files
     say so."""
     facts = {}
+    check_preparation(config, preparation)
     if timm := config.get("pretrained_cfg", {}):
         facts = {
             "mean": timm.get("mean"),
@@ -227,6 +228,27 @@ def facts_from(config: dict, preparation: dict, classes: int) -> dict:
     if len(names) == classes and "LABEL_0" not in names.values():
         facts["class_names"] = [names[str(n)] for n in range(classes)]
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def check_preparation(config: dict, preparation: dict) -> None:
+    """Raise ValueError for preprocessing that `Preprocess` does not do."""
+    mode = config.get("pretrained_cfg", {}).get("crop_mode", "center")
+    if mode not in ("center", "squash"):
+        raise ValueError(
+            f"its crop_mode is {mode!r}, and preprocess knows 'center' and "
+            "'squash'"
+        )
+    for step in ("do_resize", "do_rescale", "do_normalize"):
+        if preparation.get(step) is False:
+            raise ValueError(
+                f"preprocessor_config.json has {step} false, and preprocess "
+                "does all three: resize, rescale, normalize"
+            )
+    factor = preparation.get("rescale_factor", 1 / 255)
+    if abs(255 * factor - 1) > 1e-6:
+        raise ValueError(
+            f"its rescale_factor is {factor}, and preprocess divides by 255"
+        )
 
 
 def crop_from(preparation: dict) -> dict:
