@@ -5,6 +5,7 @@ import re
 from base64 import b64decode, b64encode
 from copy import deepcopy
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -359,6 +360,7 @@ MISFITS = [
     ({"recipe": {"shift": 12}}, "shift is less than 12 pixels, got 12"),
     ({"recipe": {"erase": 6}}, "a page erases no squares; use erase 0"),
     ({"recipe": {"drop_patches": 0.95}}, "would show none of the 9 patches at first"),
+    ({"config": {"patch_size": 5}}, "patches of 5 pixels do not divide images of 12"),
     ({"config": {"dropout": 0.1}}, "a page trains without dropout; use dropout 0"),
     ({"config": {"position": "spiral"}}, "this page trains positions of the kinds none, learned,"),
     ({"weights": {"cls_token": text([1.0])}}, "cls_token has 16 numbers, got 1"),
@@ -388,3 +390,15 @@ def test_only_a_page_that_trains_loads_what_training_needs():
     for figure in figure_names():
         loaded = in_order([figure]).keys()
         assert "trainer" in loaded or not training & loaded, figure
+
+
+def test_the_benchmark_times_both_in_turns(page, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    import page_training
+
+    (record,) = page_training.race(page, "muon", 2, {(7, 8, 1, 1): 1})
+    assert len(record["page"]) == len(record["pytorch"]) == 2
+    assert min(record["page"] + record["pytorch"]) > 0
+    record |= {"page": [300.0, 100.0], "pytorch": [100.0, 200.0]}
+    ratios = page_training.table([record]).splitlines()[1]
+    assert ratios.split() == "7/8/1/1 muon 200 150 1.75 (0.50 to 3.00)".split()

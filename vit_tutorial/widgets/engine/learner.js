@@ -4,10 +4,10 @@
 // A batch comes in parts of a few images, so that what a part leaves for its
 // way back stays in the processor's cache; the gradients of the parts add up.
 
+import { linearBack, normBack } from "./back.js";
 import { Cutter } from "./examples.js";
 import { gridOf, positionsBack } from "./learned_positions.js";
 import { linear } from "./linear.js";
-import { linearBack, normBack } from "./back.js";
 import { positionTable } from "./positions.js";
 import { layerSizes, sharedSizes, TrainingLayer } from "./training_layer.js";
 

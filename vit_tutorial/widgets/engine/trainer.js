@@ -198,6 +198,12 @@ function range(n) {
 }
 
 function checkRun(config, recipe, images, labels) {
+  const { image_size, patch_size } = config;
+  if (!gridOf(config).every(Number.isInteger)) {
+    throw new RangeError(
+      `patches of ${patch_size} pixels do not divide images of ${image_size}`,
+    );
+  }
   checkImages(config, images, labels);
   const { batch_size, repeats, shift, erase } = recipe;
   const shown = repeats * labels.length;
@@ -206,7 +212,7 @@ function checkRun(config, recipe, images, labels) {
       `a batch has 1 to ${shown} images, those of an epoch; got ${batch_size}`,
     );
   }
-  const side = Math.min(...[config.image_size].flat());
+  const side = Math.min(...[image_size].flat());
   if (shift >= side) {
     throw new RangeError(`shift is less than ${side} pixels, got ${shift}`);
   }

@@ -6,8 +6,8 @@
 // class token alone, the last layer computes that alone: the other tokens give
 // it their keys and values, and nobody reads what becomes of them.
 
-import { linear } from "./linear.js";
 import { linearBack, normBack, part } from "./back.js";
+import { linear } from "./linear.js";
 
 // How many numbers a layer keeps of `rows` tokens, n of each image.
 export function layerSizes({ dim, heads, dim_head, mlp_dim }, rows, n) {
