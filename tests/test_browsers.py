@@ -1,14 +1,13 @@
 """Firefox and WebKit open the book by double-click: figures act, and models compute as PyTorch."""
 
 import functools
-import json
 import re
-from urllib.parse import parse_qs, urlparse
 
 import pytest
 import test_inpage_cnn
 import test_inpage_vit
 import torch
+from addresses import fragment, state_in
 from browsers import firefox, webkit
 from figure_page import BEFORE, FOCUSED, KEYS, MOST_STOPS, soon
 from figure_table import ROWS, chapters_figures
@@ -37,7 +36,7 @@ def page(request):
 # Every figure on the book's pages
 
 
-# The figure that is asked, once it is there; its id and the one of "reset" are for clicks.
+# The figure that is asked, once it is there; its id and the one of "Reset" are for clicks.
 ARRIVE = """(number) => {
     for (const id of ["asked", "reset"]) document.getElementById(id)?.removeAttribute("id");
     const live = document.querySelectorAll(".vt-live")[number];
@@ -45,7 +44,7 @@ ARRIVE = """(number) => {
     live.id = "asked";
     const visible = (selector) =>
         [...live.querySelectorAll(selector)].filter((e) => e.checkVisibility());
-    const reset = [...live.querySelectorAll("button")].find((e) => e.textContent === "reset");
+    const reset = [...live.querySelectorAll("button")].find((e) => e.textContent === "Reset");
     if (reset) reset.id = "reset";
     return {
         cards: visible(".vt-card").length,
@@ -53,7 +52,7 @@ ARRIVE = """(number) => {
         data: JSON.parse(live.querySelector("script").textContent),
     };
 }"""
-# Where the focus is, and the link that holds the state: where there is no clipboard, "copy link"
+# Where the focus is, and the link that holds the state: where there is no clipboard, "Copy link"
 # shows it. Then focus and words are again what they were.
 LOOK = f"""async () => {{
     const card = document.querySelector("#asked .vt-card");
@@ -62,20 +61,22 @@ LOOK = f"""async () => {{
     const focused = document.activeElement;
     const [focus, said] = [({FOCUSED})(card), outcome.textContent];
     if (navigator.clipboard) navigator.clipboard.writeText = () => Promise.reject();
-    [...card.querySelectorAll("button")].find((e) => e.textContent === "copy link").click();
+    [...card.querySelectorAll("button")].find((e) => e.textContent === "Copy link").click();
     await new Promise((done) => setTimeout(done));
     link.hidden = true;
     focused.focus({{ preventScroll: true }});
     if (outcome.textContent.startsWith("Here is the link")) outcome.textContent = said;
-    return [focus, link.value];
+    const begun = JSON.parse(document.querySelector("#asked script").textContent);
+    return [focus, link.value, begun];
 }}"""
 WORDS = "() => document.querySelector('#asked .vt-card').innerText"
 
 
 def look(page):
     """Return what has the focus in the figure, its kind and its name, and the figure's state."""
-    focus, link = page.evaluate(LOOK)
-    return focus, json.loads(parse_qs(urlparse(link).fragment)["state"][0])
+    focus, link, begun = page.evaluate(LOOK)
+    figure = CLASSES[fragment(link)["figure"]]
+    return focus, {name: begun[name] for name in figure.STATE} | state_in(link, figure)
 
 
 @pytest.mark.parametrize("chapter", chapters_figures())
@@ -99,7 +100,8 @@ def test_every_figure_acts_by_keyboard_and_pointer_and_shows_what_pytorch_comput
         assert soon(shows_what_pytorch_computes, page, name, data)
 
 
-UNPRESSED = ["reset", "copy link", "surprise me"]  # used otherwise, or it takes seconds to choose
+# Used otherwise, or it takes seconds to choose, or the browser asks where to save.
+UNPRESSED = ["Reset", "Copy link", "Surprise me", "Save as PNG"]
 
 
 def press_all_keys(page, row):
