@@ -58,7 +58,7 @@ def recipe_for(
     if start is not None:
         # The weights are good already, so steps are small: 1e-3 for the book's
         # model, 8e-5 for a ViT-B.
-        recipe = replace(FINE_TUNING, lr=0.064 / model["dim"])
+        recipe = replace(FINE_TUNING, lr=round(0.064 / model["dim"], 6))
     files = sum(map(len, classes.values()))
     return replace(
         recipe,

@@ -76,7 +76,8 @@ def from_huggingface(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     without "vit." in front. Build the ViT with config.qkv_bias and
     eps=config.layer_norm_eps, which is 1e-12 unless somebody said otherwise
     (1e-6 for DINOv2). Without a classifier, num_classes is dim, and what the
-    ViT gives is last_hidden_state[:, 0].
+    ViT gives is last_hidden_state[:, 0]. For smaller images `adapt` resizes
+    the positions with antialiasing, as timm does, and transformers without.
 
     Raises ValueError, naming the keys, for parts that our ViT has not.
     """
