@@ -33,7 +33,9 @@ READERS: dict[str, Callable] = {
     "from_huggingface": from_huggingface,
 }
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
+# Of 64 entries each, but for ViT-H.
 HEADS = {sizes["dim"]: sizes["heads"] for sizes in SIZES.values()}
+# In the order of Pillow's numbers, which Hugging Face's files hold.
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 
 
@@ -188,18 +190,17 @@ def sizes_from(config: dict, reader: str) -> dict:
         )
     timm = config.get("pretrained_cfg", {})
     size = config.get("image_size") or timm.get("input_size", [])[1:] or None
-    heads = config.get("num_attention_heads") or config.get(
-        "model_args", {}
-    ).get("num_heads")
+    if size is not None:
+        size = check_pixels("image_size", size)
+    timm_heads = config.get("model_args", {}).get("num_heads")
+    heads = config.get("num_attention_heads", timm_heads)
     if heads is not None and not (is_whole(heads) and heads > 0):
         raise ValueError(
             f"config.json should give a number of heads: {heads!r}"
         )
     default = 1e-12 if reader == "from_huggingface" else 1e-6
     return {
-        "image_size": None
-        if size is None
-        else check_pixels("image_size", size),
+        "image_size": size,
         "heads": heads,
         "eps": config.get("layer_norm_eps", default),
     }

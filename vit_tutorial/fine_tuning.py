@@ -84,5 +84,5 @@ def start_model(recipe: Recipe) -> nn.Module:
         image_size=recipe.model["image_size"],
     )
     for parameter in vit.mlp_head[1].parameters():
-        nn.init.zeros_(parameter)  # as many classes would be others
+        nn.init.zeros_(parameter)  # even for as many classes: they are others
     return vit
