@@ -29,10 +29,10 @@ from vit_tutorial.optimizers import build_optimizers, set_learning_rates
 from vit_tutorial.recipes import GREY_PICTURES, Recipe, as_logged
 from vit_tutorial.widgets.bundle import join
 
-SIZES = {  # patch, dim, depth, heads: steps of a turn
-    (7, 32, 2, 2): 100,
-    (7, 64, 4, 4): 20,
-    (4, 64, 6, 4): 5,
+SIZES = {  # patch, dim, depth, heads: steps of a turn, some tenths of a second
+    (7, 32, 2, 2): 20,
+    (7, 64, 4, 4): 5,
+    (4, 64, 6, 4): 1,
 }
 IMAGES = 1024
 DONE = 0.3  # the moment of the run whose learning rates are taken
@@ -112,7 +112,7 @@ def table(records: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=40, help="default: %(default)s")
     parser.add_argument("--optimizer", choices=("muon", "adamw"), help="default: both")
     parser.add_argument("--out", type=Path, help="every number as FILE.json, the table as FILE.txt")
     asked = parser.parse_args()
