@@ -149,6 +149,8 @@ def bring_to_life(page):
         card.wait_for(timeout=60_000)
         for button in card.get_by_role("button", name="Show me").all():
             button.click()
+        # What is offered is there: the playground looks for its discoveries in a Worker.
+        expect(card).not_to_have_attribute("aria-busy", "true", timeout=120_000)
     wait_for_colours(page)
 
 

@@ -307,7 +307,7 @@ class Playground extends Figure {
         heads_off.some(([l, h]) => l === layer && h === head),
       title:
         `what ${nameOf(asking, prefix)} attends to` +
-        (isGone ? ` (${nameOf(token, prefix)} is removed)` : ""),
+        (isGone ? ` (no ${nameOf(token, prefix)})` : ""),
     });
   }
 

@@ -97,8 +97,8 @@ export class Controls {
     };
     const bytes = () => figure.view().image.bytes;
     const random = () => shuffled(figure.patches, ++this.#chance);
-    remove("A random half", () => half(random()));
-    remove("The most-attended half", () =>
+    remove("Random half", () => half(random()));
+    remove("Most-attended half", () =>
       half(figure.passes.mostAttended(bytes())),
     );
     figure.card.button("Restore all", () => figure.rearrange({ dropped: [] }));
