@@ -10,16 +10,14 @@ busy machine slows down both. The page runs in Chromium, without a window.
 
 import argparse
 import json
-import platform
-import shutil
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from chromium import about, chromium
 from peers import median_interval
 from playwright.sync_api import Page, sync_playwright
 from torch import nn
@@ -117,30 +115,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="every number as FILE.json, the table as FILE.txt")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    browsers = ("chromium", "chromium-browser", "google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=next(filter(None, map(shutil.which, browsers)), None),
-            args=["--no-sandbox"],
-        )
+        browser = chromium(playwright)
         page = browser.new_page()
         script = join(["trainer"]).replace("\nconst $", "\nglobalThis.$")
         page.add_script_tag(content="globalThis." + script.removeprefix("const "))
         records = []
         for optimizer in [asked.optimizer] if asked.optimizer else ["muon", "adamw"]:
             records += race(page, optimizer, asked.rounds)
-        about = {
-            "command": "python benchmarks/page_training.py " + " ".join(sys.argv[1:]),
-            "browser": f"Chromium {browser.version}",
-            "processor": platform.processor() or platform.machine(),
-            "torch": str(torch.__version__),
-        }
+        described = about(browser, "page_training.py")
         browser.close()
-    text = "".join(f"{key}: {value}\n" for key, value in about.items()) + "\n" + table(records)
+    text = "".join(f"{key}: {value}\n" for key, value in described.items()) + "\n" + table(records)
     print(text)
     if asked.out:
         asked.out.with_suffix(".txt").write_text(text, encoding="utf8")
-        record = json.dumps({"about": about, "records": records}, indent=1) + "\n"
+        record = json.dumps({"about": described, "records": records}, indent=1) + "\n"
         asked.out.with_suffix(".json").write_text(record, encoding="utf8")
 
 

@@ -16,17 +16,14 @@ import functools
 import gzip
 import http.server
 import json
-import platform
 import re
-import shutil
 import statistics
-import sys
 import threading
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-import torch
 import yaml
+from chromium import about, chromium
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from vit_tutorial.data import load_dataset
@@ -302,32 +299,23 @@ def main() -> None:
     if not (HTML / "index.html").exists():
         parser.error("there is no built book: run `make book` first")
     handler = functools.partial(QuietHandler, directory=HTML)
-    browsers = ("chromium", "chromium-browser", "google-chrome")
     with (
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
         sync_playwright() as playwright,
     ):
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = playwright.chromium.launch(
-            executable_path=next(filter(None, map(shutil.which, browsers)), None),
-            args=["--no-sandbox"],
-        )
+        browser = chromium(playwright)
         base = f"http://127.0.0.1:{server.server_port}"
         found = measure(browser, base, asked.only or pages(), asked.repeats)
-        about = {
-            "command": "python benchmarks/pages.py " + " ".join(sys.argv[1:]),
-            "browser": f"Chromium {browser.version}",
-            "processor": platform.processor() or platform.machine(),
-            "torch": str(torch.__version__),
-        }
+        described = about(browser, "pages.py")
         browser.close()
         server.shutdown()
-    header = "".join(f"{key}: {value}\n" for key, value in about.items())
+    header = "".join(f"{key}: {value}\n" for key, value in described.items())
     text = "\n".join([header, goals_table(found), tables(found)])
     print(text)
     if asked.out:
         asked.out.with_suffix(".txt").write_text(text, encoding="utf8")
-        record = json.dumps({"about": about, **found}, indent=1) + "\n"
+        record = json.dumps({"about": described, **found}, indent=1) + "\n"
         asked.out.with_suffix(".json").write_text(record, encoding="utf8")
 
 

@@ -6,9 +6,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-import torch
 from addresses import fragment, value, written
-from conftest import randomise
 from figure_page import (
     follow,
     link_from,
@@ -18,22 +16,16 @@ from figure_page import (
     soon,
     wait_for_turns,
 )
+from figure_table import small_vit
 
-from vit_tutorial import ViT
 from vit_tutorial.data import load_dataset
 from vit_tutorial.widgets import AttentionRow, Figure, Playground
 from vit_tutorial.widgets.bundle import figure_names, join
 
-SIZES = {"image_size": 28, "patch_size": 4, "num_classes": 10, "channels": 1}
-SIZES |= {"dim": 16, "depth": 2, "heads": 2, "dim_head": 8, "mlp_dim": 16}
-
 
 @pytest.fixture(scope="module")
 def vit():
-    torch.manual_seed(0)
-    vit = randomise(ViT(**SIZES), std=0.5)
-    vit.facts |= {"mean": (0.286,), "std": (0.353,)}
-    return vit
+    return small_vit()
 
 
 @pytest.fixture(scope="module")
