@@ -42,6 +42,8 @@ def add_to_page(app, pagename, templatename, context, doctree):
     (folder / f"{name}.css").write_text(bundle.style_sheet(*figures), "utf8")
     app.add_js_file(f"{name}.js", loading_method="defer")
     app.add_css_file(f"{name}.css")
+    if "training_data" in bundle.in_order(figures):
+        write_training_data(folder / "training_data.js")
     names = " ".join(re.findall(r'data-models="([\w -]+)"', body))
     for name in sorted(set(names.split())):
         write_model(
@@ -61,6 +63,15 @@ def write_model(path, name, pagename):
     payload = quantise.quantise(*quantise.read_checkpoint(checkpoint))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(quantise.model_script(name, payload), "utf8")
+
+
+def write_training_data(path):
+    """Write the images that figures of some pages train on."""
+    training_data = read_module("training_data")
+    sources = [Path(training_data.__file__), *training_data.files()]
+    newest = max(source.stat().st_mtime for source in sources)
+    if not path.exists() or path.stat().st_mtime < newest:
+        path.write_text(training_data.script(), "utf8")
 
 
 def setup(app):

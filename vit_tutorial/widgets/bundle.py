@@ -25,6 +25,8 @@ DEFAULT = re.compile(r"^export default ", re.M)
 # What is for those who read the modules: pages do without it.
 COMMENT = re.compile(r"^ *//.*\n| +// .*$|^ +|^/\*[^*]*\*/\n+", re.M)
 OPERATOR = re.compile(r'("[^"]*")| *(=>|[=!]==|[=:?,{}()&|;*]) *')
+# What a page asks of a Worker, and the module that answers it there.
+WORKERS = {"background": "worker", "training": "training_worker"}
 DECLARED = re.compile(r"^  static (state|inputs) = \[([^\]]*)\];$", re.M)
 
 
@@ -102,11 +104,13 @@ def whole(names: Sequence[str], result: str) -> str:
     module that only a page can run.
     """
     script = join(names)
-    if "background" in in_order(names):
-        start = join(["worker"])
-        rest = join(["worker", *names]).removeprefix(start)
-        serve = "if (!globalThis.document) return $worker.serve();\n"
-        script = start + serve + rest
+    found = in_order(names)
+    if workers := [WORKERS[name] for name in WORKERS if name in found]:
+        start = join(workers)
+        rest = join([*workers, *names]).removeprefix(start)
+        answers = ", ".join(f"...${name}.ANSWERS" for name in workers)
+        serve = f"return $worker.serve({{ {answers} }});\n"
+        script = start + f"if (!globalThis.document) {serve}" + rest
     return f"(function whole() {{\n{script}return {result};\n}})();\n"
 
 

@@ -55,10 +55,10 @@ export class Trainer {
 
   // How many steps the run has.
   get steps() {
-    return this.recipe.epochs * this.#stepsAnEpoch;
+    return this.recipe.epochs * this.stepsAnEpoch;
   }
 
-  get #stepsAnEpoch() {
+  get stepsAnEpoch() {
     const { repeats, batch_size } = this.recipe;
     return Math.floor((repeats * this.#labels.length) / batch_size);
   }
@@ -99,7 +99,7 @@ export class Trainer {
   #draw(done) {
     const { repeats, batch_size, flip, shift } = this.recipe;
     const random = this.#random;
-    const number = this.taken % this.#stepsAnEpoch;
+    const number = this.taken % this.stepsAnEpoch;
     if (number === 0) {
       const count = this.#labels.length;
       this.#order = range(repeats).flatMap(() => random.shuffled(count));

@@ -5,18 +5,19 @@ import { ViT } from "./vit.js";
 
 // All that a page can ask of a model, by name. What is returned is the answer;
 // what is thrown reaches the page as well.
-const ANSWERS = {
+export const ANSWERS = {
   // An image's logits in each of several changed states: see ViT.forward.
   logits: (vit, pixels, states) =>
     states.map((changes) => vit.logits(pixels, changes)),
 };
 
-export function serve() {
+// answers: the table above, with those of other modules that a page needs.
+export function serve(answers) {
   let vit;
   globalThis.onmessage = ({ data: { model, name, given } }) => {
     try {
       if (model) vit = new ViT(model); // the first question brings it
-      postMessage({ answer: ANSWERS[name](vit, ...given) });
+      postMessage({ answer: answers[name](vit, ...given) });
     } catch ({ message }) {
       postMessage({ error: message });
     }
