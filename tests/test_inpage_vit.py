@@ -266,13 +266,13 @@ def test_what_a_pass_returned_stays_when_the_next_one_is_computed(page, fashion,
     script = """({ payload, pictures }) => {
         const vit = new $vit.ViT(payload);
         const [first, second] = pictures.map($dequantise.fromBase64);
-        const kept = vit.forward(first);
+        const kept = vit.inside(first);
         const flat = ({ layers, predictions, tokens }) => [
             ...predictions, tokens, ...layers.flatMap((layer) => Object.values(layer)),
         ].map((each) => [...each]);
         const before = JSON.stringify(flat(kept));
         vit.forward(second, { keep: [3, 4] });
-        const again = vit.forward(first);
+        const again = vit.inside(first);
         const streams = [again.tokens, ...again.layers.map(({ out }) => out)];
         const name = "transformer.layers.2.0.norm";
         return {

@@ -1,7 +1,7 @@
 // The product once more, for browsers with "relaxed" SIMD: where a processor
 // multiplies and adds in one step, it may. That saves a third of the time on
 // some, and rounds once in place of twice. `python .ci/kernels.py` compiles it
-// into fused.wasm, which pages that train put in place of kernels.c's.
+// into fused.wasm, whose product a page then uses in place of kernels.c's.
 
 #include "shared.h"
 

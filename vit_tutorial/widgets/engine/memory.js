@@ -1,14 +1,17 @@
 // Memory for a model's numbers, and the kernels that compute on it (kernels.c,
-// compiled, and handed over as text by bundle.py). An address counts bytes, as
-// the kernels' pointers do.
+// compiled, and handed over as text by bundle.py). Some browsers can compute a
+// faster product (fused.c), which takes the other's place there; so in two
+// browsers the last digits may differ. An address counts bytes, as the kernels'
+// pointers do.
 
+import { fused } from "./fused.wasm";
 import { kernels } from "./kernels.wasm";
 
 const PAGE = 65_536; // bytes
 const SPARE = 32; // bytes that a kernel may read behind the last matrix
 
 export class Memory {
-  static modules = [kernels]; // a training page has one more
+  static modules = runs(fused) ? [kernels, fused] : [kernels];
   #free; // the first address that nothing has
 
   // Room for matrices of these sizes: lists of numbers, or objects with them as
@@ -79,8 +82,12 @@ function rounded(count) {
 const compiled = {}; // one module for all models of a page
 
 // Kernels travel in hexadecimal digits: see bundle.py.
-export function fromHex(text) {
+function fromHex(text) {
   return Uint8Array.from(text.match(/../g), (two) => parseInt(two, 16));
+}
+
+function runs(text) {
+  return globalThis.WebAssembly?.validate(fromHex(text));
 }
 
 function begin(bytes, modules) {

@@ -1,8 +1,7 @@
 // Where a pass of a ViT puts its numbers in the kernels' memory, and what it
 // hands over.
 
-// How many numbers a pass over n tokens needs: first those it forgets, then
-// those it hands over, which lie together so that one copy takes them all.
+// How many numbers a pass over n tokens needs.
 export function sizes(config, n) {
   const { depth, dim, heads, dim_head, mlp_dim, num_classes } = config;
   const [p1, p2] = [config.patch_size].flat(); // of a square one the side
@@ -17,7 +16,7 @@ export function sizes(config, n) {
     hidden: n * mlp_dim,
     share: 1, // of a token in the mean of all
     read: (depth + 1) * dim, // what the head reads
-    tokens: n * dim, // from here on it is handed over
+    tokens: n * dim, // what enters the encoder
     predictions: (depth + 1) * num_classes,
   };
   const layer = {
@@ -42,29 +41,19 @@ export function layOut(memory, config, n) {
   };
 }
 
-// What a pass leaves to its caller: copies, for the next one writes over it.
-export function handOver(memory, config, pass) {
+// What a pass leaves to its caller, with these parts of each layer: copies, for
+// the next one writes over it.
+export function handOver(memory, config, pass, parts) {
   const { depth, num_classes } = config;
   const { pass: own, layer: each } = sizes(config, pass.n);
-  const copy = memory.read(pass.tokens, (memory.free - pass.tokens) / 4);
-  const part = (address, size) => {
-    const start = (address - pass.tokens) / 4;
-    return copy.subarray(start, start + size);
-  };
-  const parts = (addresses) =>
-    Object.fromEntries(
-      Object.entries(each).map(([name, size]) => [
-        name,
-        part(addresses[name], size),
-      ]),
-    );
+  const all = memory.read(pass.predictions, own.predictions);
   const predictions = Array.from({ length: depth + 1 }, (_, stage) =>
-    part(pass.predictions + 4 * stage * num_classes, num_classes),
+    all.subarray(stage * num_classes, (stage + 1) * num_classes),
   );
-  return {
-    logits: predictions.at(-1),
-    predictions,
-    layers: pass.layers.map(parts),
-    tokens: part(pass.tokens, own.tokens),
-  };
+  const layers = pass.layers.map((layer) =>
+    Object.fromEntries(
+      parts.map((name) => [name, memory.read(layer[name], each[name])]),
+    ),
+  );
+  return { logits: predictions.at(-1), predictions, layers };
 }

@@ -95,20 +95,32 @@ export class ViT {
   //   headsOff     { layer: [heads] }: those send nothing, and their maps are
   //                zero
   //   temperature  divides the attention scores of all layers once more
-  // Returns { logits, predictions, layers, places, tokens }. predictions:
-  // (depth + 1) arrays of logits, the head read before the first layer and
-  // after each. layers: { q, k, v, attention, attended, fed, out } each: q and
-  // k (h, n, d), v (h, d, n), attention (h, n, n); attended and fed (n, D) are
-  // what the layer's attention and its MLP add to the residual stream, out
-  // (n, D) is the stream after both. tokens: the stream before the first layer.
-  // places: which place each patch token has.
+  // Returns { logits, predictions, layers, places }. predictions: (depth + 1)
+  // arrays of logits, the head read before the first layer and after each.
+  // layers: { attention } each, (h, n, n). places: which place each patch token
+  // has.
   // Throws a RangeError that names what does not fit.
   forward(pixels, changes = {}) {
+    return this.#run(pixels, changes, ["attention"]);
+  }
+
+  // The same, and what each layer computes on its way: its q and k (h, n, d),
+  // and v (h, d, n); attended and fed (n, D), what its attention and its MLP add
+  // to the residual stream, and out (n, D), the stream after both. tokens: the
+  // stream before the first layer. To copy all that takes as long as half a
+  // pass.
+  inside(pixels, changes = {}) {
+    const parts = ["attention", "q", "k", "v", "attended", "fed", "out"];
+    const found = this.#run(pixels, changes, parts);
+    return { tokens: this.embed(pixels, changes).tokens, ...found };
+  }
+
+  #run(pixels, changes, parts) {
     const { pass, places } = this.#embed(pixels, changes);
     this.#transformer(pass, changes);
     const streams = [pass.tokens, ...pass.layers.map(({ out }) => out)];
     this.#classify(streams, pass);
-    return { places, ...handOver(this.#memory, this.config, pass) };
+    return { places, ...handOver(this.#memory, this.config, pass, parts) };
   }
 
   // The prediction alone, where many are wanted: nothing else is copied.

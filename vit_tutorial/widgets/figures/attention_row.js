@@ -38,7 +38,7 @@ class AttentionRow extends Figure {
     this.vit = new ViT(this.get("vit"));
     const { shape, pixels } = this.get("picture");
     const bytes = fromBase64(pixels);
-    this.layers = this.vit.forward(bytes).layers;
+    this.layers = this.vit.inside(bytes).layers;
     this.prefix = this.vit.numPrefix;
     this.tokens = this.prefix + this.vit.grid[0] * this.vit.grid[1];
     this.surprises = null;

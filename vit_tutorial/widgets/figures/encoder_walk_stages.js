@@ -13,7 +13,7 @@ export class Walk {
     this.prefix = vit.numPrefix;
     this.patches = vit.patchify(bytes); // (patches, p1*p2*c)
     this.projected = vit.embed(bytes, { positions: false }).tokens; // (n, D)
-    const { layers, tokens } = vit.forward(bytes);
+    const { layers, tokens } = vit.inside(bytes);
     this.added = []; // 2 * depth of (n, D)
     this.streams = [tokens]; // 2 * depth + 1 of (n, D)
     for (const { attended, fed, out } of layers) {
