@@ -204,15 +204,18 @@ def wrapped(name: str, path: Path) -> str:
 
 
 def narrow(source: str) -> str:
-    """Leave out the spaces around operators.
+    """Leave out the spaces around operators, and line ends that say nothing.
 
     A line that holds part of a template, a regular expression or an escaped
-    character stays as it is, and so does what stands in quotes.
+    character keeps its spaces, and so does what stands in quotes; a template
+    keeps its lines.
     """
     lines, in_template = [], False
     for line in source.splitlines(keepends=True):
         if not in_template and not re.search(r"[`'/\\]", line):
             line = OPERATOR.sub(lambda match: match[1] or match[2], line)
         in_template ^= line.count("`") % 2 == 1
+        if not in_template and line.endswith((";\n", ",\n", "{\n", "(\n")):
+            line = line[:-1]
         lines.append(line)
     return "".join(lines)
