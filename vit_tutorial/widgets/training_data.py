@@ -17,6 +17,7 @@ CLASSES = 10
 TRAIN, HELD_OUT = 6_000, 2_000  # images
 SIDE = 28  # pixels
 FACTS = {  # as data.py has them
+    "dataset": "fashion_mnist",
     "class_names": (
         "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, "
         "Sneaker, Bag, Ankle boot".split(", ")
