@@ -51,6 +51,7 @@ class Run {
     const { trainer } = this;
     const began = performance.now();
     const before = trainer.taken;
+    const taken = () => trainer.taken - before;
     const sum = { loss: 0, correct: 0 };
     let [broken, passed] = [null, 0];
     do {
@@ -64,8 +65,8 @@ class Run {
         broken = error.message;
       }
       passed = performance.now() - began;
-    } while (!broken && passed < milliseconds && trainer.taken - before < steps);
-    const count = trainer.taken - before;
+    } while (!broken && passed < milliseconds && taken() < steps);
+    const count = taken();
     const images = count * trainer.recipe.batch_size;
     this.#images += images;
     this.#seconds += passed / 1000;
