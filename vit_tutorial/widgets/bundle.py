@@ -26,7 +26,11 @@ DEFAULT = re.compile(r"^export default ", re.M)
 COMMENT = re.compile(r"^ *//.*\n| +// .*$|^ +|^/\*[^*]*\*/\n+", re.M)
 OPERATOR = re.compile(r'("[^"]*")| *(=>|[=!]==|[=:?,{}()&|;*]) *')
 # What a page asks of a Worker, and the module that answers it there.
-WORKERS = {"background": "worker", "training": "training_worker"}
+WORKERS = {
+    "background": "worker",
+    "checkpoint": "checkpoint_worker",
+    "training": "training_worker",
+}
 DECLARED = re.compile(r"^  static (state|inputs) = \[([^\]]*)\];$", re.M)
 
 

@@ -37,7 +37,9 @@ export class ViT {
     const n = this.numPrefix + this.grid[0] * this.grid[1];
     const { pass, layer } = sizes(this.config, n);
     const layers = Array(this.config.depth).fill(layer);
-    const weights = Object.values(this.weights).map(({ length }) => length);
+    // read from the shapes: weights may still lie on a disk (checkpoint_worker.js)
+    const size = (shape) => shape.reduce((a, b) => a * b, 1);
+    const weights = Object.values(tensors).map(size);
     this.#memory = new Memory(weights, pass, ...layers);
     const linearAt = (name) => {
       const [outputs] = tensors[`${name}.weight`];
