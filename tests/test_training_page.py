@@ -5,19 +5,22 @@ One page is opened, by double-click as it were, and asked many things.
 
 import gzip
 import hashlib
+import shlex
 from base64 import b64encode
+from dataclasses import replace
 
 import pytest
 import torch
 from modules_page import open_modules
 
+from vit_tutorial import ViT, train
 from vit_tutorial.data import ASSETS, DATASETS
 from vit_tutorial.idx import idx_pair, read_idx_pair
-from vit_tutorial.recipes import Recipe, load_pictures
+from vit_tutorial.recipes import RECIPES, Recipe, as_logged, load_pictures
 from vit_tutorial.widgets import training_data
 from vit_tutorial.widgets.bundle import join
 
-NAMES = ["training", "training_data", "training_defaults", "trainer", "vit"]
+NAMES = ["command", "training", "training_data", "training_defaults", "trainer", "vit"]
 
 BEGIN = """
 globalThis.orSaid = async (work) => {
@@ -303,3 +306,48 @@ def test_a_worker_that_is_refused_or_stops_is_told(page):
         "failures": ["the page’s Worker has stopped"],
         "answered": "silent",
     }
+
+
+# The same in Python
+
+
+def test_the_page_begins_with_the_recipe_called_page(page):
+    found = page.evaluate("$training_defaults")
+    recipe = RECIPES["page"]
+    assert found["MODEL"] == ViT(**recipe.model).config
+    assert found["RECIPE"].items() <= as_logged(recipe).items()
+    assert found["IMAGES"] == recipe.train_on == training_data.TRAIN
+    assert recipe.validation == training_data.HELD_OUT
+
+
+CHOICES = [
+    {},
+    {"dim": 48, "heads": 3, "mlp_dim": 96, "position": "none", "train_on": 500},
+    {"patch_size": 4, "pool": "mean", "flip": False, "shift": 0, "lr": 1e-7, "epochs": 3},
+    {"depth": 6, "matrix_lr": None, "warm_up": 0, "position": "learned_2d", "batch_size": 128},
+]
+
+
+LINE = """(choices) => {
+    const { MODEL, RECIPE, IMAGES } = $training_defaults;
+    const changed = (all) => Object.fromEntries(
+        Object.entries(all).map(([name, value]) =>
+            [name, name in choices ? choices[name] : value]));
+    const config = { ...changed(MODEL), mean: [0.286] };
+    const count = choices.train_on ?? IMAGES;
+    return $command.commandFor({ config, recipe: changed(RECIPE), seed: 7, count });
+}"""
+
+
+@pytest.mark.parametrize("choices", CHOICES)
+def test_a_run_of_the_page_is_a_line_for_python(page, choices):
+    line = page.evaluate(LINE, choices)
+    assert line.startswith(f"{train.COMMAND} --recipe page --seed 7")
+    [(recipe, seed)] = train.planned(train.parse(shlex.split(line)[3:])).values()
+    of_model = {
+        name: value for name, value in choices.items() if name in ViT(**recipe.model).config
+    }
+    of_recipe = {name: value for name, value in choices.items() if name not in of_model}
+    page_recipe = RECIPES["page"]
+    expected = replace(page_recipe, model=page_recipe.model | of_model, **of_recipe)
+    assert (recipe, seed) == (expected, 7)

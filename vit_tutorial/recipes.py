@@ -151,6 +151,17 @@ FOR_A_GPU |= {"shift": 2, "erase": 6}
 RECIPES = {
     "quick": Recipe(subset=10_000, validation=1_000, epochs=4),
     "fashion": Recipe(),
+    # What the trainer in the page begins with.
+    "page": Recipe(
+        model=TINY_VIT | {"patch_size": 7},
+        subset=10_000,
+        validation=2_000,
+        train_on=6_000,
+        epochs=60,
+        label_smoothing=0.0,
+        drop_patches=0.0,
+        choose_epoch=False,
+    ),
     # For a GPU, and not tried on one yet. Larger batches mean fewer steps,
     # each of which takes the same time there; the learning rates have grown
     # with the batches.

@@ -13,7 +13,6 @@ and, at the end, `model.safetensors`.
 """
 
 import argparse
-import math
 import os
 import shlex
 import sys
@@ -39,8 +38,9 @@ from vit_tutorial.machine import (
     stop,
 )
 from vit_tutorial.optimizers import build_optimizers, set_learning_rates
-from vit_tutorial.patch_dropout import SomePatches, count_kept, draw_patches
+from vit_tutorial.patch_dropout import SomePatches, draw_patches
 from vit_tutorial.preprocess import preprocess
+from vit_tutorial.recipe_checks import check_batch_size, check_fit
 from vit_tutorial.recipes import RECIPES, Recipe, load_pictures
 from vit_tutorial.records import has_model, prepare_folder
 from vit_tutorial.run import (
@@ -55,6 +55,7 @@ from vit_tutorial.run import (
     record_test,
     resume_run,
 )
+from vit_tutorial.settings import with_settings
 
 COMMAND = "python -m vit_tutorial.train"
 
@@ -291,34 +292,6 @@ def nothing(epoch: int, model: nn.Module) -> None:
     """Do nothing after an epoch."""
 
 
-def check_batch_size(recipe: Recipe, count: int, world: int) -> None:
-    """Raise ValueError unless `world` processes can share whole batches."""
-    count *= recipe.repeats
-    if recipe.batch_size > count or recipe.batch_size % world:
-        raise ValueError(
-            f"batch_size must be at most the images of an epoch ({count}) and "
-            f"a multiple of the processes ({world}), got {recipe.batch_size}"
-        )
-
-
-def check_fit(recipe: Recipe, model: nn.Module, images: Tensor) -> None:
-    """Raise ValueError for a recipe that its model or images cannot follow."""
-    side = min(images.shape[2:])
-    for name in ("shift", "erase"):
-        if (pixels := getattr(recipe, name)) >= side:
-            raise ValueError(
-                f"{name} must be less than the images' {side} pixels, "
-                f"got {pixels}"
-            )
-    if recipe.drop_patches and count_kept(model, recipe, done=0) < 1:
-        n = math.prod(model.grid)
-        most = math.floor(100 * (n - 1) / n) / 100
-        raise ValueError(
-            f"drop_patches={recipe.drop_patches} would show none of the {n} "
-            f"patches at first; use at most {most}"
-        )
-
-
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command's arguments; wrong ones end the program."""
     parser = argparse.ArgumentParser(COMMAND, description=main.__doc__)
@@ -335,6 +308,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     epochs = (f"{name} {recipe.epochs}" for name, recipe in RECIPES.items())
     epochs = "instead of the recipe's: " + ", ".join(epochs)
     add("--epochs", type=int, metavar="N", help=epochs)
+    change = "change the recipe or its model, for example: lr=0.01 depth=4"
+    add("--set", nargs="+", metavar="NAME=VALUE", dest="settings", help=change)
     add(
         "--compile",
         choices=("off", "default", "reduce-overhead"),
@@ -354,6 +329,8 @@ def planned(given: argparse.Namespace) -> dict[str, tuple[Recipe, int]]:
         name = Path(given.data).resolve().name
     elif given.start is not None or given.image_size is not None:
         raise ValueError("--from and --image-size need --data, a folder")
+    if given.settings is not None:
+        recipe = with_settings(recipe, given.settings)
     if given.epochs is not None:
         recipe = replace(recipe, epochs=given.epochs)
     return {f"{name}-{given.seed}": (recipe, given.seed)}
@@ -367,6 +344,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (value := getattr(given, option)) is not None:
             option = {"start": "from"}.get(option, option.replace("_", "-"))
             command += f" --{option} {shlex.quote(str(value))}"
+    if given.settings is not None:
+        command += f" --set {shlex.join(given.settings)}"
     out = given.out
     try:
         [(name, (recipe, seed))] = planned(given).items()

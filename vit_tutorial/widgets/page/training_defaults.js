@@ -1,5 +1,4 @@
-// What the trainer in the page begins with: a model, and a recipe as
-// recipes.py has it.
+// What the trainer in the page begins with: RECIPES["page"] of recipes.py.
 
 export const MODEL = {
   image_size: 28,
@@ -36,3 +35,5 @@ export const RECIPE = {
 };
 
 export const SEED = 0;
+
+export const IMAGES = 6_000; // to train on
