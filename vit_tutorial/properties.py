@@ -1,0 +1,190 @@
+"""What holds of every Vision Transformer, whatever its weights.
+
+Each function takes a ViT and images that it can read, (b, c, H, W) with two of
+them or more, and raises an AssertionError that says what does not hold. They
+find mistakes that a look at shapes cannot find: `bugs.py` has ten, and the one
+of these that catches each. Give the model random weights throughout: a fresh
+head is zero, and so are the biases, and what is zero cannot be wrong.
+
+b images, n tokens, h heads of width d, D = dim.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from vit_tutorial.inside import record_attention
+from vit_tutorial.vit import ViT
+
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # float32, a few layers deep
+
+
+def patches_are_squares(vit: ViT, images: Tensor) -> None:
+    """A pixel changes the token of its own patch, and no other token."""
+    p1, p2 = vit.to_patch_embedding[0].patch_size
+    changed = images.clone()
+    changed[..., :p1, :p2] += 1  # all of the first patch
+    before, after = (
+        vit.to_patch_embedding(images),
+        vit.to_patch_embedding(changed),
+    )
+    moved = (after - before).abs().amax(dim=-1) > 1e-6  # (b, patches)
+    first = torch.zeros_like(moved)
+    first[:, 0] = True
+    assert torch.equal(moved, first), (
+        "a change of the first patch's pixels reaches the tokens "
+        f"{moved[0].nonzero().flatten().tolist()}, not token 0 alone"
+    )
+
+
+def places_matter(vit: ViT, images: Tensor) -> None:
+    """Moving the patches changes what comes out: the model has positions.
+
+    Holds of every kind of positions but "none".
+    """
+    p1, p2 = vit.to_patch_embedding[0].patch_size
+    moved = images.roll((p1, p2), dims=(-2, -1))  # by one patch, around
+    before, after = read_out(vit, images), read_out(vit, moved)
+    assert not torch.allclose(before, after, **CLOSE), (
+        "the patches are in other places, and the output is the same: their "
+        "order is lost"
+    )
+
+
+def images_are_alone(vit: ViT, images: Tensor) -> None:
+    """What an image gives does not depend on the others in its batch."""
+    together = vit.transformer(vit.embed(images))
+    alone = [vit.transformer(vit.embed(image[None])) for image in images]
+    alone = torch.cat(alone)
+    assert torch.allclose(together, alone, **CLOSE), (
+        "an image gives another output alone than among others"
+    )
+
+
+def tokens_are_alike(vit: ViT, images: Tensor) -> None:
+    """Attention treats all tokens alike: in another order they give the same,
+    in that order."""
+    x = vit.embed(images)
+    order = torch.randperm(
+        x.shape[1], generator=torch.Generator().manual_seed(0)
+    )
+    for attention, _ in vit.transformer.layers:
+        assert torch.allclose(
+            attention(x[:, order]), attention(x)[:, order], **CLOSE
+        ), "attention gives the tokens something else when their order changes"
+
+
+def weights_sum_to_one(vit: ViT, images: Tensor) -> None:
+    """What a token takes from all tokens sums to 1, equation 6."""
+    with record_attention(vit) as maps:
+        vit(images)
+    for attention in maps:
+        taken = attention.sum(dim=-1)  # (b, h, n)
+        assert torch.allclose(taken, torch.ones_like(taken), **CLOSE), (
+            f"a token takes {taken.min():.2f} to {taken.max():.2f}, not 1, in "
+            "all"
+        )
+
+
+def scores_are_scaled(vit: ViT, images: Tensor) -> None:
+    """The scores are q k^T / sqrt(d) with a head's own width d, equation 6."""
+    with record_attention(vit) as maps:
+        vit(images)
+    x, first = vit.embed(images), vit.transformer.layers[0][0]
+    q, k, _ = rearrange(
+        first.fn.to_qkv(first.norm(x)),
+        "b n (three h d) -> three b h n d",
+        three=3,
+        h=vit.config["heads"],
+    )
+    expected = (
+        q @ k.transpose(-1, -2) * vit.config["dim_head"] ** -0.5
+    ).softmax(dim=-1)
+    apart = (maps[0] - expected).abs().max()
+    assert torch.allclose(maps[0], expected, **CLOSE), (
+        f"the weights are not those of equation 6: up to {apart:.2f} apart"
+    )
+
+
+def skips_carry_the_stream(vit: ViT, images: Tensor) -> None:
+    """Where attention and the MLP add nothing, the stream goes through the
+    encoder unchanged, equations 2 and 3."""
+    silent = [
+        module
+        for attention, feed_forward in vit.transformer.layers
+        for module in (attention, feed_forward)
+    ]
+    hooks = [
+        each.fn.register_forward_hook(lambda *_: torch.zeros(()))
+        for each in silent
+    ]
+    try:
+        x = vit.embed(images)
+        assert torch.allclose(vit.transformer(x), x, **CLOSE), (
+            "nothing is added, and the stream is changed all the same"
+        )
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def layers_are_their_own(vit: ViT, images: Tensor) -> None:
+    """Each layer has weights of its own: what one learns is not written over
+    another's."""
+    dim, mlp = vit.config["dim"], vit.config["mlp_dim"]
+    inner = vit.config["heads"] * vit.config["dim_head"]
+    a_layer = 3 * dim * inner + inner * dim + 2 * dim * mlp  # matrices alone
+    expected = vit.config["depth"] * a_layer
+    found = sum(p.numel() for p in vit.transformer.parameters() if p.ndim == 2)
+    assert found == expected, (
+        f"{vit.config['depth']} layers have {expected:,} weights in matrices; "
+        f"here are {found:,}"
+    )
+
+
+def logits_are_free(vit: ViT, images: Tensor) -> None:
+    """A model that is sure, and right, has next to no loss."""
+    sure = vit.mlp_head[1]
+    with torch.no_grad():
+        before = sure.bias.clone()
+        sure.bias[0] += 1000
+        loss = F.cross_entropy(vit(images), torch.zeros(len(images)).long())
+        sure.bias.copy_(before)
+    assert loss < 0.01, (
+        f"as sure as can be of the right class, the loss is {loss:.2f}"
+    )
+
+
+def evaluation_is_certain(vit: ViT, images: Tensor) -> None:
+    """In eval mode, the same images give the same twice."""
+    vit.eval()
+    assert torch.equal(read_out(vit, images), read_out(vit, images)), (
+        "two passes in eval mode differ: chance is still in them"
+    )
+
+
+@torch.no_grad()
+def read_out(vit: ViT, images: Tensor) -> Tensor:
+    """What the head reads, (b, D), before it loses what it has no use for."""
+    x = vit.transformer(vit.embed(images))
+    return x.mean(dim=1) if vit.pool == "mean" else x[:, 0]
+
+
+PROPERTIES: dict[str, Callable[[ViT, Tensor], None]] = {
+    each.__name__: each
+    for each in (
+        patches_are_squares,
+        places_matter,
+        images_are_alone,
+        tokens_are_alike,
+        weights_sum_to_one,
+        scores_are_scaled,
+        skips_carry_the_stream,
+        layers_are_their_own,
+        logits_are_free,
+        evaluation_is_certain,
+    )
+}
