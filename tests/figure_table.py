@@ -8,6 +8,8 @@ import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,6 +32,7 @@ from vit_tutorial.widgets import (
     Playground,
     PositionSimilarity,
     Shift,
+    TrainHere,
     WhereItLooks,
     page_cnn,
     page_vit,
@@ -203,6 +206,13 @@ def has_all_curves(card):
 
 FIRST_TO_LAST = "picture is one of 0 to 2, got 3"
 
+
+def experiments():
+    """Name the trainer's guided experiments, whose buttons train."""
+    guided = Path(find_spec("vit_tutorial").origin).parent.rglob("guided.js")
+    return re.findall(r'^    name: "(.*)",$', next(guided).read_text("utf8"), re.M)
+
+
 ROWS = {
     "patch_cost": Row(
         chapters=["01_pixels_to_tokens"],
@@ -319,6 +329,54 @@ ROWS = {
         ],
         guess="not every time",
         unseen=["stage"],
+    ),
+    "train_here": Row(
+        chapters=["trainer", "07_training"],
+        build=lambda **state: TrainHere(**state),
+        state={
+            "images": 500,
+            "shuffled": True,
+            "flip": False,
+            "shift": 2,
+            "patch_size": 4,
+            "dim": 48,
+            "depth": 4,
+            "heads": 4,
+            "position": "none",
+            "pool": "mean",
+            "optimizer": "adamw",
+            "rate": 0.001,
+            "batch_size": 32,
+            "steps": 300,
+            "warm_up": False,
+            "seed": 5,
+            "picture": 2,
+        },
+        inputs=lambda: {
+            "pictures": pack_pictures(images(), NAMES),
+            "facts": {"mean": [0.5], "std": [0.2], "class_names": [*NAMES, *"abcdefg"]},
+        },
+        misfits=[
+            ("images", 60_000, "images is one of 100, 500, 2000, 6000; got 60000"),
+            ("shuffled", 1, None, "“shuffled” is something else here"),
+            ("flip", 1, None, "“flip” is something else here"),
+            ("shift", 4, "shift is one of 0, 1, 2, 3; got 4"),
+            ("patch_size", 14, "patch_size is one of 4, 7; got 14"),
+            ("dim", 33, "dim is one of 32, 48, 64; got 33"),
+            ("depth", 5, "depth is one of 1, 2, 3, 4, 6; got 5"),
+            ("heads", 5, "heads is one of 1, 2, 3, 4, 6, 8; got 5"),
+            ("heads", 3, "3 heads do not divide 32 dimensions"),
+            ("position", "rope", "is one of none, learned, learned_2d, sincos_2d; got rope"),
+            ("pool", "max", "pool is one of cls, mean; got max"),
+            ("optimizer", "sgd", "optimizer is one of muon, adamw; got sgd"),
+            ("rate", 1.0, "rate is one of 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2; got 1"),
+            ("batch_size", 128, "batch_size is one of 16, 32, 64; got 128"),
+            ("steps", 0, "steps is one of 300, 1000, 3000, 10000; got 0"),
+            ("warm_up", 1, None, "“warm_up” is something else here"),
+            ("seed", -1, "seed is one of 0 to 2147483647, got -1"),
+            ("picture", 10, "picture is one of 0 to 9, got 10"),
+        ],
+        elsewhere=["Train", "Step", *experiments()],
     ),
     "playback": Row(
         chapters=["07_training"],

@@ -13,6 +13,7 @@ from vit_tutorial.widgets.figures.playback import Playback
 from vit_tutorial.widgets.figures.playground.playground import Playground
 from vit_tutorial.widgets.figures.position_similarity import PositionSimilarity
 from vit_tutorial.widgets.figures.shift import Shift
+from vit_tutorial.widgets.figures.train_here.train_here import TrainHere
 from vit_tutorial.widgets.figures.where_it_looks import WhereItLooks
 from vit_tutorial.widgets.packing import dequantised, page_cnn, page_vit
 
@@ -29,6 +30,7 @@ __all__ = [
     "Playground",
     "PositionSimilarity",
     "Shift",
+    "TrainHere",
     "WhereItLooks",
     "dequantised",
     "page_cnn",

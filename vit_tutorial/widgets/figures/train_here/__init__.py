@@ -1,0 +1,1 @@
+"""The trainer, a stage: its parts have a folder of their own."""
