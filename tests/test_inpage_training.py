@@ -385,12 +385,12 @@ def test_what_does_not_fit_is_named(page):
 
 
 def test_only_a_page_that_trains_loads_what_training_needs():
-    shared = {"kernels", "memory", "dequantise", "linear", "positions"}
+    shared = {"kernels", "fused", "memory", "dequantise", "linear", "positions"}
     assert shared < in_order(["vit"]).keys()
     training = in_order(["trainer"]).keys() - shared
     for name in ["vit", "cnn", *figure_names()]:
         loaded = in_order([name]).keys()
-        assert "trainer" in loaded or not training & loaded, name
+        assert "training" in loaded or not training & loaded, name
 
 
 def test_the_benchmark_times_both_in_turns(page, monkeypatch):

@@ -26,17 +26,19 @@ export class Cutter {
   // sides. They go into `numbers`, from `i` on.
   cut({ pixels, kept, flip = false, down = 0, right = 0 }, numbers, i) {
     const { height, width, p1, p2, channels } = this.#config;
+    const values = this.#values;
     const columns = width / p2;
     for (const place of kept) {
       const top = Math.floor(place / columns) * p1 - down;
       const left = (place % columns) * p2 - right;
       for (let y = top; y < top + p1; y++) {
+        const start = y >= 0 && y < height ? y * width : -1;
         for (let seen = left; seen < left + p2; seen++) {
           const x = flip ? width - 1 - seen : seen;
-          const inside = y >= 0 && y < height && x >= 0 && x < width;
+          const inside = start >= 0 && x >= 0 && x < width;
           for (let c = 0; c < channels; c++) {
-            const byte = inside ? pixels[(c * height + y) * width + x] : 0;
-            numbers[i++] = this.#values[c][byte];
+            const byte = inside ? pixels[c * height * width + start + x] : 0;
+            numbers[i++] = values[c][byte];
           }
         }
       }

@@ -73,9 +73,11 @@ KERNEL(norm_back)(float *dx, const float *dy, const float *x, int rows,
 // Add a matrix's rows to one row: the gradient of a bias.
 KERNEL(add_rows)(float *out, const float *x, int rows, int columns,
                  int x_row) {
-  for (; rows > 0; rows--, x += x_row)
-    for (int j = 0; j < columns; j += 4)
-      put(out + j, load(out + j) + load(x + j), columns - j);
+  for (int j = 0; j < columns; j += 4) {
+    f4 total = load(out + j);
+    for (int i = 0; i < rows; i++) total += load(x + i * x_row + j);
+    put(out + j, total, columns - j);
+  }
 }
 
 // a x + b y
