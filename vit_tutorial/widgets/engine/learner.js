@@ -166,9 +166,10 @@ export class Learner {
       const from = this.#at.pixels + 4 * i * kept * pixels;
       this.#cutter.cut(example, numbers, from / 4);
       const tokens = this.#at.tokens + 4 * i * n * dim;
-      this.#eachToken(example, (row, place) => {
+      this.#eachRun(example, (row, place, count) => {
         const start = this.#at.table / 4 + place * dim;
-        numbers.copyWithin(tokens / 4 + row * dim, start, start + dim);
+        const end = start + count * dim;
+        numbers.copyWithin(tokens / 4 + row * dim, start, end);
       });
       const patches = tokens + 4 * prefix * dim;
       const to = [patches, dim, patches, dim]; // added to what is there
@@ -177,11 +178,17 @@ export class Learner {
     return n;
   }
 
-  // Each token's row, and its place in the table.
-  #eachToken({ kept }, work) {
+  // Tokens whose places in the table follow each other, all of them where no
+  // patch is dropped: the first one's row and place, and how many they are.
+  #eachRun({ kept }, work) {
     const { prefix } = this.#counts;
-    if (prefix) work(0, 0);
-    kept.forEach((place, i) => work(prefix + i, prefix + place));
+    const n = prefix + kept.length;
+    const placeOf = (row) => (row < prefix ? row : prefix + kept[row - prefix]);
+    for (let row = 0; row < n; ) {
+      const [first, place] = [row, placeOf(row)];
+      while (++row < n && placeOf(row) - place === row - first);
+      work(first, place, row - first);
+    }
   }
 
   // eq. 4, of (b, n, D) at x; (b, D) where the class token has gone on alone.
@@ -264,9 +271,9 @@ export class Learner {
     part.forEach((example, i) => {
       const from = this.#at.pixels + 4 * i * kept * pixels;
       const tokens = dTokens + 4 * i * n * dim;
-      this.#eachToken(example, (row, place) => {
+      this.#eachRun(example, (row, place, count) => {
         const to = this.#at.dTable + 4 * place * dim;
-        kernels.add(to, to, tokens + 4 * row * dim, dim);
+        kernels.add(to, to, tokens + 4 * row * dim, count * dim);
       });
       const patches = tokens + 4 * prefix * dim;
       const dE = [dWeight, dim, dWeight, dim]; // added to what is there
