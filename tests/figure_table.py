@@ -20,6 +20,7 @@ from vit_tutorial import ViT
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import load_dataset, load_photo
 from vit_tutorial.widgets import (
+    AnyViT,
     AttentionRow,
     ClassToken,
     Deletion,
@@ -37,6 +38,7 @@ from vit_tutorial.widgets import (
     page_cnn,
     page_vit,
 )
+from vit_tutorial.widgets.figures.any_vit.any_vit import PHOTOS
 from vit_tutorial.widgets.figures.playback import pack_run
 from vit_tutorial.widgets.pictures import pack_picture, pack_pictures
 
@@ -191,6 +193,10 @@ def other_shift():
         "averages": [many, few],
         "held_out": 900,
     }
+
+
+def any_vit(name="cat", **state):
+    return AnyViT(small_vit(), images(), {name: PHOTOS[name]}, **{"overlay": "head"} | state)
 
 
 def playground(own="", **state):
@@ -455,6 +461,38 @@ ROWS = {
         pointed=".vt-order",
         ready=has_all_curves,
     ),
+    "any_vit": Row(
+        chapters=["10_pretrained"],
+        build=any_vit,
+        state={
+            "picture": 3,
+            "query": 3,
+            "dropped": [4, 9],
+            "layer": 1,
+            "head": 1,
+            "overlay": "mean",
+            "smooth": True,
+        },
+        inputs=lambda: {
+            "vit": other_vit(),
+            "pictures": other_pictures(),
+            "photos": any_vit("coffee").photos,
+        },
+        misfits=[
+            ("picture", 4, "picture is one of 0 to 3, got 4"),
+            ("query", 50, "query is one of 0 to 49, got 50"),
+            ("dropped", [49], "a dropped patch is one of 0 to 48, got 49"),
+            ("dropped", [1, 1], "dropped names a patch once"),
+            ("dropped", "all", None, "“dropped” is something else here"),
+            ("layer", 2, "layer is one of 0 to 1, got 2"),
+            ("head", -1, "head is one of 0 to 1, got -1"),
+            ("overlay", "all", "overlay is one of rollout, head, mean, none, got all"),
+            ("smooth", 1, None, "“smooth” is something else here"),
+        ],
+        unseen=["smooth"],
+        views=lambda: [any_vit(overlay="rollout", dropped=range(49))],
+        ready=lambda card: expect(card).not_to_have_attribute("aria-busy", "true"),
+    ),
     "playground": Row(
         chapters=["12_playground", "intro"],
         build=playground,
@@ -505,6 +543,8 @@ ROWS = {
         ],
     ),
 }  # fmt: skip
+
+MORE_CODE = {"any_vit", "train_here"}  # they read checkpoints, or train: 25 KB more
 
 
 def chapters_figures():

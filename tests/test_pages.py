@@ -14,7 +14,7 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from figure_page import AXE, assert_tab_reaches_all, said, soon, wait_for_colours
-from figure_table import chapters_figures
+from figure_table import MORE_CODE, chapters_figures
 from notebooks import ROOT
 from playwright.sync_api import expect
 
@@ -421,7 +421,6 @@ def test_every_link_within_the_book_leads_somewhere(name):
 
 
 FIGURES = chapters_figures()
-MORE_CODE = {"train_here"}  # their pages train, or read checkpoints
 
 
 def test_every_chapter_has_its_figure_and_every_figure_its_chapter():

@@ -2,6 +2,7 @@
 pages without one."""
 
 from vit_tutorial.widgets.base import Figure
+from vit_tutorial.widgets.figures.any_vit.any_vit import AnyViT
 from vit_tutorial.widgets.figures.attention_row import AttentionRow
 from vit_tutorial.widgets.figures.class_token import ClassToken
 from vit_tutorial.widgets.figures.cutter import PatchCutter
@@ -18,6 +19,7 @@ from vit_tutorial.widgets.figures.where_it_looks import WhereItLooks
 from vit_tutorial.widgets.packing import dequantised, page_cnn, page_vit
 
 __all__ = [
+    "AnyViT",
     "AttentionRow",
     "ClassToken",
     "Deletion",

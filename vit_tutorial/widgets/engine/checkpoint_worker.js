@@ -39,6 +39,9 @@ function modelFor(own, checkpoint, normal) {
   return vit;
 }
 
+const MANY = 28 * 28; // patches: a pass over more takes the page many seconds
+const FEW = 16; // a side, then: of 224 pixels for DINOv2, trained at 518
+
 // What a checkpoint is, from its header alone: { library, isHeadless, weights,
 // config, trained }; trained: the image size of its positions.
 function readModel({ file, beside, heads, side }) {
@@ -46,24 +49,34 @@ function readModel({ file, beside, heads, side }) {
   const slice = (start, end) =>
     reader.readAsArrayBuffer(file.slice(start, end));
   const { metadata, tensors } = opened({ byteLength: file.size, slice });
-  for (const [name, { dtype }] of Object.entries(tensors))
-    if (!dtype.includes("F") || dtype.includes("F8"))
-      throw new Error(
-        `${name} holds ${dtype}, and a weight is F32, F16 or BF16`,
-      );
   const isOurs = metadata?.arguments !== undefined;
   const read = isOurs ? ownWeights(tensors, metadata) : ourWeights(tensors);
+  for (const [name, { dtype }] of Object.entries(tensors)) {
+    if (!/^(F64|F32|F16|BF16)$/.test(dtype))
+      throw new Error(
+        `${name} holds ${dtype}, and weights are F32, F16 or BF16`,
+      );
+  }
   const config = isOurs ? read.config : configOf(read, beside, heads);
   checkShapes(read.weights, config);
   const trained = config.image_size;
-  if (side && `${[side, side]}` !== `${trained}`) {
-    if (!["learned", "none", "sincos_2d"].includes(config.position))
+  const [rows, columns] = gridOf(config, trained);
+  const [patch] = [config.patch_size].flat();
+  const fewer = rows * columns > MANY ? FEW * patch : null;
+  const wanted = side ?? (canResize(config) ? fewer : null);
+  if (wanted && `${[wanted, wanted]}` !== `${trained}`) {
+    if (!canResize(config)) {
       throw new Error(
         `its positions (${config.position}) stay as large as they are`,
       );
-    config.image_size = [side, side];
+    }
+    config.image_size = [wanted, wanted];
   }
   return { ...read, config, trained };
+}
+
+function canResize({ position }) {
+  return position !== "learned_2d";
 }
 
 // What the file holds; PyTorch's own files, a zip archive or a pickle, are told
