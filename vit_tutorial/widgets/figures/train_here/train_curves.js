@@ -29,7 +29,7 @@ export class Curves {
   // run, before: as in train_run.js, or null.
   show(run, before) {
     const last = Math.max(run?.steps ?? 1, before?.steps ?? 1);
-    this.figure.textContent = run?.taken ? percentage(run.accuracy) : "–";
+    this.figure.textContent = run?.model ? percentage(run.accuracy) : "–";
     this.loss.show("loss", run, before, last);
     this.accuracy.show("accuracy", run, before, last);
     this.end.textContent = `step 0 to ${grouped(last)}`;

@@ -141,17 +141,36 @@ class TrainHere extends Figure {
     this.curves.show(this.run, this.before);
   }
 
-  // What every look at the model changes.
-  drawModel() {
+  // What every look at the model changes, step by step.
+  ofModel() {
     const { run } = this;
     const begun = () => untrained(chosen(this.state()), this.get("facts"));
-    const vit = new ViT(run?.model ?? begun());
-    this.learned.show(vit);
-    this.attention.show(vit, this.get("picture"));
-    if (run?.model) this.mistakes.show(vit, run.wrong, run.given.heldOut);
-    else this.mistakes.clear();
-    this.table.show(this.runs.filter(({ taken }) => taken), run);
-    this.card.tabulate(...tableOf(run));
+    let vit;
+    return [
+      () => (vit = new ViT(run?.model ?? begun())),
+      () => this.learned.show(vit),
+      () => this.attention.show(vit, this.get("picture")),
+      () =>
+        run?.model
+          ? this.mistakes.show(vit, run.wrong, run.given.heldOut)
+          : this.mistakes.clear(),
+      () => this.table.show(this.runs.filter(({ taken }) => taken), run),
+      () => this.card.tabulate(...tableOf(run)),
+    ];
+  }
+
+  drawModel() {
+    for (const draw of this.ofModel()) draw();
+  }
+
+  // The same while it trains: between two steps the page answers its reader.
+  async followModel(run) {
+    this.attempt(() => this.drawRun());
+    for (const draw of this.ofModel()) {
+      await new Promise((resolve) => setTimeout(resolve));
+      if (this.run !== run) return;
+      this.attempt(draw);
+    }
   }
 
   tell() {
@@ -199,8 +218,7 @@ class TrainHere extends Figure {
       training: this.training,
       given: { ...givenFor(choices, this.data, moved), ...more },
       drawn: (run) => this.run === run && this.attempt(() => this.drawSlice()),
-      looked: (run) =>
-        this.run === run && this.attempt(() => this.drawModel()),
+      looked: (run) => this.run === run && this.followModel(run),
     });
     this.runs = [run, ...this.runs].slice(0, MOST);
     this.run = run;
@@ -221,7 +239,6 @@ class TrainHere extends Figure {
   rest(run) {
     this.attempt(() => {
       this.drawRun();
-      this.drawModel();
       this.tell();
       this.takeAway.handOver(run);
     });

@@ -2,7 +2,8 @@
 // measured on the way.
 
 const SLICE = 50; // milliseconds of computing between two drawings
-const LOOK = 600; // milliseconds between two looks at the model
+const LOOK = 600; // milliseconds between two looks at the model, at least
+const SPARE = 8; // times as long as a look takes, until the next
 const SOME = 500; // held-out images of a look while it runs; at a rest, all
 
 // A new ViT's head is zero: each of ten classes gets a tenth.
@@ -21,7 +22,7 @@ export class Run {
   ended; // a promise: over, broken or left
   #end;
   #loop;
-  #looked = 0;
+  #next = 0; // when to look at the model again
 
   // choices: as in train_choices.js. given: what Training begins with.
   // drawn(run): something was measured. looked(run): the model was looked at.
@@ -52,12 +53,12 @@ export class Run {
 
   // Go on until it is paused, over or broken. Returns when it rests.
   go() {
-    return this.#next(async () => {
+    return this.#then(async () => {
       if (!this.isOpen) return;
       this.state = "running";
       while (this.state === "running") {
         await this.#slice({ milliseconds: SLICE });
-        if (performance.now() - this.#looked > LOOK) await this.look(SOME);
+        if (performance.now() > this.#next) await this.look(SOME);
       }
       await this.look();
     });
@@ -65,11 +66,11 @@ export class Run {
 
   // Begin, and look at the model before its first step.
   begin() {
-    return this.#next(() => this.look());
+    return this.#then(() => this.look());
   }
 
   step() {
-    return this.#next(async () => {
+    return this.#then(async () => {
       if (!this.isOpen) return;
       this.state = "paused";
       await this.#slice({ milliseconds: Infinity, steps: 1 });
@@ -96,7 +97,7 @@ export class Run {
   }
 
   // One thing after the other, whatever is pressed meanwhile.
-  #next(work) {
+  #then(work) {
     this.#loop = this.#loop
       .then(work)
       .then(() => this.isOpen || this.#end())
@@ -120,9 +121,11 @@ export class Run {
   // Look at the model, and at how it does on held-out images.
   async look(count) {
     if (this.state === "left") return;
+    const began = performance.now();
     const { heldOut, ...model } = await this.training.look(count);
     if (this.state === "left") return;
-    this.#looked = performance.now();
+    const now = performance.now();
+    this.#next = now + Math.max(LOOK, SPARE * (now - began));
     const { loss, accuracy, wrong } = heldOut;
     const last = this.heldOut.at(-1);
     if (last.step === this.taken) this.heldOut.pop(); // some, now all
