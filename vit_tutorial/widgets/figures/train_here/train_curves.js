@@ -32,7 +32,8 @@ export class Curves {
     this.figure.textContent = run?.model ? percentage(run.accuracy) : "–";
     this.loss.show("loss", run, before, last);
     this.accuracy.show("accuracy", run, before, last);
-    this.end.textContent = `step 0 to ${grouped(last)}`;
+    const isThere = run?.steps || before;
+    this.end.textContent = isThere ? `step 0 to ${grouped(last)}` : "\u00a0";
   }
 }
 

@@ -54,9 +54,19 @@ class TrainHere extends Figure {
 
   begin() {
     document.addEventListener("visibilitychange", this.#hidden);
-    const isPhone = matchMedia("(pointer: coarse)").matches;
-    const isAsked = this.model.address?.isAskedFor;
-    if (isPhone && !isAsked) this.change({ steps: SHORTER });
+    if (matchMedia("(pointer: coarse)").matches) this.shorten("on a phone");
+    const { getBattery } = navigator; // not every browser tells
+    getBattery?.call(navigator).then(({ charging }) => {
+      if (!charging) this.shorten("on battery");
+    });
+  }
+
+  // A shorter run to begin with, unless the reader has already chosen.
+  shorten(where) {
+    const isUsual = same(this.start, this.state());
+    if (this.model.address?.isAskedFor || !isUsual || this.runs.length) return;
+    this.change({ steps: SHORTER });
+    this.card.say(`Press Train: ${where}, a run begins shorter.`);
   }
 
   end() {
@@ -152,7 +162,7 @@ class TrainHere extends Figure {
       () => this.attention.show(vit, this.get("picture")),
       () =>
         run?.model
-          ? this.mistakes.show(vit, run.wrong, run.given.heldOut)
+          ? this.mistakes.show(vit, run.wrong, run.unseen)
           : this.mistakes.clear(),
       () => this.table.show(this.runs.filter(({ taken }) => taken), run),
       () => this.card.tabulate(...tableOf(run)),

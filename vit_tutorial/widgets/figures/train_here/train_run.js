@@ -27,7 +27,8 @@ export class Run {
   // choices: as in train_choices.js. given: what Training begins with.
   // drawn(run): something was measured. looked(run): the model was looked at.
   constructor({ number, choices, training, given, drawn, looked }) {
-    Object.assign(this, { number, choices, training, given, drawn, looked });
+    Object.assign(this, { number, choices, training, drawn, looked });
+    this.unseen = given.heldOut; // the images that are held out
     this.ended = new Promise((resolve) => (this.#end = resolve));
     this.#loop = training.begin(given).then(({ steps, stepsAnEpoch }) => {
       Object.assign(this, { steps, stepsAnEpoch });
