@@ -6,6 +6,8 @@ from conftest import randomise
 
 from vit_tutorial.bugs import BUGS, broken_vit
 from vit_tutorial.properties import PROPERTIES
+from vit_tutorial.recipes import SMALL_CNN, TINY_VIT, Recipe
+from vit_tutorial.train import train
 from vit_tutorial.vit import ViT
 
 CONFIG = {
@@ -54,3 +56,34 @@ def test_each_property_catches_a_bug_and_each_bug_is_another_property_s():
 def test_a_bug_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match=r"bug is one of .*softmax twice, got 'typo'"):
         broken_vit("typo", **CONFIG)
+
+
+def test_a_recipe_with_a_bug_trains_the_broken_model_and_leaves_its_log_alone(tmp_path):
+    few = {"subset": 200, "validation": 100, "epochs": 1, "choose_epoch": False}
+    recipe = Recipe(model=TINY_VIT, bug="one layer repeated", **few)
+    vit, records = train(recipe, tmp_path, device="cpu")
+    assert vit.transformer.layers[0] is vit.transformer.layers[1]
+    assert records[0]["recipe"]["bug"] == "one layer repeated"
+    assert records[-1]["event"] == "test"
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"bug": "typo"}, "bug is one of shredded patches, .* got 'typo'"),
+        ({"bug": "softmax twice", "start": "fashion"}, "'softmax twice' is one of an untrained"),
+        (
+            {
+                "bug": "softmax twice",
+                "architecture": "CNN",
+                "model": SMALL_CNN,
+                "drop_patches": 0.0,
+            },
+            "'softmax twice' is one of an untrained ViT",
+        ),
+    ],
+)
+def test_a_recipe_refuses_a_bug_that_its_model_cannot_have(given, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**given)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from torch import nn
 
 from vit_tutorial.adapt import adapt
+from vit_tutorial.bugs import broken_vit
 from vit_tutorial.data import DATASETS
 from vit_tutorial.folder import list_folder
 from vit_tutorial.pretrained import load_pretrained
@@ -74,8 +75,10 @@ def recipe_for(
 
 
 def start_model(recipe: Recipe) -> nn.Module:
-    """Build the model that a run begins with: untrained, or a trained one with
-    a new head of zeros."""
+    """Build the model that a run begins with: untrained, perhaps with a bug, or
+    a trained one with a new head of zeros."""
+    if recipe.bug is not None:
+        return broken_vit(recipe.bug, **recipe.model)
     if recipe.start is None:
         return ARCHITECTURES[recipe.architecture](**recipe.model)
     vit = adapt(

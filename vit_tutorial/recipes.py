@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
+from vit_tutorial.bugs import BUGS
+from vit_tutorial.checks import check_choice
 from vit_tutorial.data import DATASETS, first_of_each_class, load_dataset
 from vit_tutorial.saving import ARCHITECTURES
 
@@ -71,6 +73,7 @@ class Recipe:
     # The arguments of the architecture.
     model: dict = field(default_factory=FASHION_VIT.copy)
     architecture: str = "ViT"  # or "CNN"
+    bug: str | None = None  # a mistake to make in the ViT, see bugs.py
     dataset: str = "fashion_mnist"  # or a folder of images, see folder.py
     start: str | None = None  # trained model to begin with; None: untrained
     subset: int | None = None  # images read of the training set; None: all
@@ -98,6 +101,12 @@ class Recipe:
             raise ValueError(
                 f"architecture is {known}, got {self.architecture!r}"
             )
+        if self.bug is not None:
+            check_choice("bug", self.bug, BUGS)
+            if self.architecture != "ViT" or self.start is not None:
+                raise ValueError(
+                    f"the bug {self.bug!r} is one of an untrained ViT"
+                )
         for name, least in LEAST.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):

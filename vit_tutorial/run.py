@@ -252,10 +252,14 @@ def facts_of(run: Run) -> dict:
 
 
 def keep_model(run: Run) -> None:
-    """Write the model and the whole log; the older checkpoint goes."""
+    """Write the model and the whole log; the older checkpoint goes.
+
+    A broken model is not for use, and leaves only its log.
+    """
     path = run.out / "model.safetensors"
-    with naming(path):
-        save_model(run.model, path)
+    if run.recipe.bug is None:
+        with naming(path):
+            save_model(run.model, path)
     write_log(run.out / "log.jsonl", run.records)
     (run.out / PREVIOUS).unlink(missing_ok=True)
     test = run.records[-1]
