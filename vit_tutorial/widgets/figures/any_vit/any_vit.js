@@ -126,6 +126,8 @@ class AnyViT extends Figure {
   buildParts() {
     const { vit, card } = this;
     card.root.classList.add("vt-any");
+    const isFine = vit.grid[0] * vit.grid[1] > 100;
+    card.root.classList.toggle("vt-many", isFine); // a finger needs more room
     card.controls.replaceChildren();
     this.image = new ShownPhoto({
       vit,

@@ -39,8 +39,8 @@ export class Bring {
         "p",
         { class: "vt-label" },
         "The page reads timm’s, Hugging Face’s, torchvision’s and this book’s " +
-          "names, Ti to L. The file stays on your computer. To be had as " +
-          `model.safetensors at huggingface.co, for instance: ${HUBS}.`,
+          "names, Ti to L, and the file stays on your computer. You find such " +
+          `files at huggingface.co, for instance under ${HUBS}.`,
       ),
     );
     const line = { class: "vt-controls" };

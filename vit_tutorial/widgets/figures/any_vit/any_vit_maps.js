@@ -27,7 +27,7 @@ export class AttendingMaps {
       label: "All heads: a row for each head, a column for each layer",
       ...{ move: choose, pick: choose },
     });
-    this.maps.el.style.setProperty("--vt-map", mapSide(depth, heads));
+    this.maps.el.style.setProperty("--vt-depth", depth);
     this.title = label();
     this.legend = element("div");
     const id = newId();
@@ -158,10 +158,4 @@ function strongest(shares) {
   const place = shares.indexOf(highest);
   if (place < 0 || shares[place] === null) return "no patch is left";
   return `strongest: patch ${place + 1}, ${percent(highest)}`;
-}
-
-// A side of a map, so that all of them fit beside the photo.
-function mapSide(depth, heads) {
-  const side = Math.min(30 / depth, 20 / heads, 2.9) - 0.3;
-  return `${Math.max(side, 1.5).toFixed(2)}rem`;
 }

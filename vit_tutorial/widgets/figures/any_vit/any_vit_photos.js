@@ -125,7 +125,7 @@ function fromJpeg({ name, jpeg }) {
   let opened;
   return {
     name,
-    shown: element("img", { src, alt: "" }),
+    shown: element("img", { src, alt: "", class: "dark-light" }),
     pixels: () => (opened ??= readPhoto(blob)),
   };
 }

@@ -88,7 +88,7 @@ export class Worth {
     const change = shares[most];
     const points = reading.isHeadless
       ? change.toFixed(3)
-      : `${(100 * change).toFixed(1)} points`;
+      : `${(100 * change).toFixed(highest < 0.01 ? 3 : 1)} points`;
     const so = this.isOver
       ? ""
       : ` (${this.done} of ${this.progress.max} so far)`;
