@@ -2,6 +2,7 @@
 
 import functools
 import re
+from base64 import b64decode
 
 import pytest
 import test_inpage_cnn
@@ -11,11 +12,13 @@ from addresses import fragment, state_in
 from browsers import firefox, webkit
 from figure_page import BEFORE, FOCUSED, KEYS, MOST_STOPS, soon
 from figure_table import ROWS, chapters_figures
+from modules_page import write_modules
 from test_pages import HTML, pages_are_built  # noqa: F401 - a fixture for all tests here
 
-from vit_tutorial import load_pretrained
-from vit_tutorial.data import load_dataset
-from vit_tutorial.widgets import Figure
+from vit_tutorial import load_model, load_pretrained
+from vit_tutorial.data import load_dataset, normalize
+from vit_tutorial.recipes import RECIPES, load_pictures
+from vit_tutorial.widgets import Figure, training_data
 from vit_tutorial.widgets.bundle import join
 from vit_tutorial.widgets.packing import page_model
 
@@ -224,3 +227,36 @@ def test_a_worker_made_from_a_blob_runs_the_kernels(engine):
     shares = torch.tensor(engine.evaluate(WORK, join(["memory"]) + SOFTMAX)).view(2, 4)
     expected = torch.tensor([[1.0, 2, 3, 4], [-1, -2, -3, -4]]).softmax(dim=1)
     torch.testing.assert_close(shares, expected)
+
+
+# Training
+
+
+TRAIN = """async () => {
+    const { train, heldOut, facts } = await $training_data.trainingData({});
+    const training = new $training.Training({ failed: (error) => { throw error; } });
+    const { MODEL, RECIPE } = $training_defaults;
+    const config = { ...MODEL, ...facts };
+    await training.begin({ config, recipe: RECIPE, seed: 0, heldOut, ...train });
+    await training.slice({ milliseconds: 1e6, steps: 60 });
+    const { heldOut: found, ...model } = await training.look(200);
+    training.end();
+    const file = await $trained_model.toFile(model);
+    return { found, file: btoa(Array.from(file, (byte) => String.fromCharCode(byte)).join("")) };
+}"""
+
+
+def test_a_model_trains_in_a_worker_and_is_saved_for_python(page, tmp_path):
+    (tmp_path / "training_data.js").write_text(training_data.script(), "utf8")
+    names = ["training", "training_data", "training_defaults", "trained_model"]
+    page.goto(write_modules(tmp_path, names))
+    trained = page.evaluate(TRAIN)
+    (tmp_path / "model.safetensors").write_bytes(b64decode(trained["file"]))
+    vit = load_model(tmp_path / "model.safetensors")
+    images, labels = load_pictures(RECIPES["page"])[2:]
+    held_out = [(labels == number).nonzero()[:20] for number in range(10)]  # in turns
+    images = images[torch.stack(held_out, dim=1).flatten()]
+    logits = vit(normalize(images, vit.facts["mean"], vit.facts["std"]))
+    wrong = (logits.argmax(dim=1) != torch.arange(10).repeat(20)).nonzero().flatten().tolist()
+    assert trained["found"]["wrong"] == wrong
+    assert len(wrong) < 150  # of 200, where chance gets 180
