@@ -175,7 +175,8 @@ function huggingFaceFacts(preprocessor) {
   };
 }
 
-// Throw an Error that names the first weight whose shape the config contradicts.
+// Throw an Error that names the first weight whose shape the config
+// contradicts.
 export function checkShapes(weights, config) {
   const { dim, depth, heads, dim_head, mlp_dim, num_classes } = config;
   const inner = heads * dim_head;

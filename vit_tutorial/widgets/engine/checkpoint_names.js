@@ -1,6 +1,6 @@
-// What each library calls the weights of a Vision Transformer: one set of tables,
-// for the page and for Python, which reads what stands between the backticks
-// here (checkpoint_names.py).
+// What each library calls the weights of a Vision Transformer: one set of
+// tables, for the page and for Python, which reads what stands between the
+// backticks here (checkpoint_names.py).
 //
 // Ours on the left, theirs on the right. "…" stands for what precedes the names
 // of layer {i}, given in the first line; with us it is

@@ -1,5 +1,5 @@
-// A checkpoint of this package's own, as saving.py writes it: our names, and the
-// model's arguments and facts beside them.
+// A checkpoint of this package's own, as saving.py writes it: our names, and
+// the model's arguments and facts beside them.
 
 // Returns { library, weights, config, isHeadless }: see `ourWeights` and
 // `configOf`.

@@ -1,4 +1,5 @@
-// Prepare a photo as a checkpoint expects it: as preprocess.py does, to the byte.
+// Prepare a photo as a checkpoint expects it: as preprocess.py does, to the
+// byte.
 
 import { mixes } from "./resample.js";
 

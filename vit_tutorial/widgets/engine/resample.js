@@ -1,5 +1,6 @@
 // Resizing as Pillow does it, and PyTorch with antialias=True: each output is a
-// weighted mean of the inputs under a filter, which widens as the image shrinks.
+// weighted mean of the inputs under a filter, which widens as the image
+// shrinks.
 
 const cubic = (x) =>
   x < 1
@@ -23,8 +24,8 @@ const FILTERS = {
 };
 export const INTERPOLATIONS = Object.keys(FILTERS);
 
-// What each of `to` outputs is mixed from, of `from` inputs: { first, weights },
-// the number of the first input and the weights of it and those behind it.
+// What each of `to` outputs is mixed from, of `from` inputs: { first, weights
+// }, the number of the first input and the weights of it and those behind it.
 export function mixes(from, to, interpolation) {
   const [reach, weight] = FILTERS[interpolation];
   const scale = from / to;
@@ -42,8 +43,8 @@ export function mixes(from, to, interpolation) {
   });
 }
 
-// Learned positions for another grid, (tokens, D) both: those of `prefix` tokens
-// in front stay, the patches' are resized bicubically.
+// Learned positions for another grid, (tokens, D) both: those of `prefix`
+// tokens in front stay, the patches' are resized bicubically.
 export function resizePositions(table, dim, prefix, [h, w], [rows, columns]) {
   const across = mixes(w, columns, "bicubic");
   const down = mixes(h, rows, "bicubic");

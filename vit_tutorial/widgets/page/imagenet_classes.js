@@ -1,5 +1,5 @@
-// The names of ImageNet's 1,000 classes, in the order of the checkpoints' logits,
-// as torchvision has them (BSD 3-Clause, see assets/README.md).
+// The names of ImageNet's 1,000 classes, in the order of the checkpoints'
+// logits, as torchvision has them (BSD 3-Clause, see assets/README.md).
 
 const NAMES = `
 tench; goldfish; great white shark; tiger shark; hammerhead; electric ray;

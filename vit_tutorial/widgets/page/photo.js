@@ -1,5 +1,5 @@
-// A photo as pixels: one that comes with the page, one of the reader's own, or a
-// frame of a camera. It is opened in the page, and sent nowhere.
+// A photo as pixels: one that comes with the page, one of the reader's own, or
+// a frame of a camera. It is opened in the page, and sent nowhere.
 
 import { element } from "./elements.js";
 

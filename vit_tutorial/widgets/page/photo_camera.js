@@ -1,4 +1,5 @@
-// The camera: one frame after the other, each as soon as the last was looked at.
+// The camera: one frame after the other, each as soon as the last was looked
+// at.
 
 import { pixelsOf } from "./photo.js";
 

@@ -1,6 +1,6 @@
 // How a photo is prepared for the model: resized, its centre cut out,
-// normalised. Shown in a line, and changeable; and what a checkpoint's shapes do
-// not tell, the number of heads.
+// normalised. Shown in a line, and changeable; and what a checkpoint's shapes
+// do not tell, the number of heads.
 
 import { element } from "../../page/elements.js";
 import { INTERPOLATIONS } from "../../engine/resample.js";

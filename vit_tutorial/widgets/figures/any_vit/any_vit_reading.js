@@ -102,8 +102,8 @@ export class Reading {
     return element("ul", { class: "vt-answers" }, ...lines);
   }
 
-  // After one layer: a bar and a number for what is followed, and the class that
-  // leads there.
+  // After one layer: a bar and a number for what is followed, and the class
+  // that leads there.
   line(logits, layer, whole) {
     const value = this.followed(logits, whole);
     const leader = this.isHeadless

@@ -1,5 +1,5 @@
-// What a reader can change: plain numbers, checked here, where they come in from
-// links and kernels; and the shape of the model that they have to fit.
+// What a reader can change: plain numbers, checked here, where they come in
+// from links and kernels; and the shape of the model that they have to fit.
 
 import { within } from "../../page/checks.js";
 

@@ -1,5 +1,6 @@
 // What each patch is worth: every one that is there is removed in turn, and put
-// back. Many passes, so it is asked for, shows how far it is, and can be stopped.
+// back. Many passes, so it is asked for, shows how far it is, and can be
+// stopped.
 
 import { element } from "../../page/elements.js";
 import { signed } from "../../page/colours.js";
