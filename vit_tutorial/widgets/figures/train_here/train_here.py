@@ -167,7 +167,7 @@ class TrainHere(Figure):
             f"reads {self.pool}",
         ]
         of_run = [
-            f"{self.optimizer} {self.rate:g}",
+            f"{self.optimizer} {self.rate:.0e}",
             f"batch {self.batch_size}",
             f"{self.steps:,} steps",
             "warm-up" if self.warm_up else "no warm-up",
