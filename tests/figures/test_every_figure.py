@@ -277,6 +277,7 @@ def test_by_keyboard_alone_all_of_it_is_reached_and_changed(notebook, row):
     page = notebook(figure)
     card = page.locator(".vt-card")
     begin(card, row)
+    expect(page.locator(".vt-card[aria-busy]")).to_have_count(0)  # all its buttons are there
     assert_tab_reaches_all(page, card)
     card.evaluate(BEFORE)
     page.keyboard.press("Tab")
