@@ -490,6 +490,8 @@ ROWS = {
             ("smooth", 1, None, "“smooth” is something else here"),
         ],
         unseen=["smooth"],
+        # What it opens is no state, and changes what the model gets.
+        elsewhere=["Preprocessing"],
         views=lambda: [any_vit(overlay="rollout", dropped=range(49))],
         ready=lambda card: expect(card).not_to_have_attribute("aria-busy", "true"),
     ),
