@@ -10,7 +10,6 @@ that a busy machine slows down both.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -20,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 
 import torch
-from chromium import about, chromium
+from chromium import about, chromium, keep
 from contestants import declare_torchvision_operators
 from playwright.sync_api import Page, sync_playwright
 from safetensors.torch import save_file
@@ -172,12 +171,7 @@ def main() -> None:
         records = [measure(page, name, asked.rounds, Path(folder)) for name in MODELS]
         described = about(browser, "any_vit.py")
         browser.close()
-    text = "".join(f"{key}: {value}\n" for key, value in described.items()) + "\n" + table(records)
-    print(text)
-    if asked.out:
-        asked.out.with_suffix(".txt").write_text(text, encoding="utf8")
-        record = json.dumps({"about": described, "records": records}, indent=1) + "\n"
-        asked.out.with_suffix(".json").write_text(record, encoding="utf8")
+    keep(asked.out, described, table(records), {"records": records})
 
 
 if __name__ == "__main__":

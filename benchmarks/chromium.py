@@ -1,8 +1,10 @@
-"""The browser that the benchmarks of the pages measure in."""
+"""What the benchmarks of the pages share: the browser, and how their records are kept."""
 
+import json
 import platform
 import shutil
 import sys
+from pathlib import Path
 
 import torch
 from playwright.sync_api import Browser, Playwright
@@ -23,3 +25,18 @@ def about(browser: Browser, script: str) -> dict[str, str]:
         "processor": platform.processor() or platform.machine(),
         "torch": str(torch.__version__),
     }
+
+
+def keep(out: Path | None, described: dict[str, str], table: str, found: dict) -> None:
+    """Print what was measured as text, and write it: FILE.txt, and every number in FILE.json."""
+    text = "".join(f"{key}: {value}\n" for key, value in described.items()) + "\n" + table
+    print(text)
+    if out:
+        out.with_suffix(".txt").write_text(text, encoding="utf8")
+        keep_numbers(out, described, found)
+
+
+def keep_numbers(out: Path, described: dict[str, str], found: dict) -> None:
+    """Write every number in FILE.json: before the end, where a benchmark takes long."""
+    record = json.dumps({"about": described, **found}, indent=1) + "\n"
+    out.with_suffix(".json").write_text(record, encoding="utf8")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chromium import about, chromium
+from chromium import about, chromium, keep, keep_numbers
 from playwright.sync_api import Page, sync_playwright
 
 from vit_tutorial.widgets import TrainHere, training_data
@@ -90,6 +90,12 @@ def runs(page: Page, names: list[str], seeds: int, known: list[dict]) -> Iterato
             }
 
 
+def together(records: list[dict], known: list[dict]) -> list[dict]:
+    """Put the known records behind those that have not replaced them."""
+    again = {(each["experiment"], each["seed"]) for each in records}
+    return [*records, *(k for k in known if (k["experiment"], k["seed"]) not in again)]
+
+
 def table(records: list[dict]) -> str:
     """Set the experiments below each other: their verdicts, and in how many seeds each."""
     lines = []
@@ -99,7 +105,7 @@ def table(records: list[dict]) -> str:
         _, most = counts.most_common(1)[0]
         verdict = "holds" if most >= HOLDS * len(own) else "does not hold"
         found = ", ".join(f"“{answer}” in {count}" for answer, count in counts.most_common())
-        lines.append(f"{name}: {verdict} in {len(own)} seeds: {found}")
+        lines.append(f"{name}: {verdict}. Of {len(own)} seeds: {found}")
         for arm in range(2):
             shares = sorted(record["results"][arm]["heldOut"] for record in own)
             low, middle, high = shares[0], shares[len(shares) // 2], shares[-1]
@@ -124,17 +130,10 @@ def main() -> None:
         for record in runs(page, asked.only, asked.seeds, known):
             records.append(record)
             print(record["seed"], record["experiment"], "|", record["sentence"], flush=True)
-            if asked.out:
-                again = {(each["experiment"], each["seed"]) for each in records}
-                rest = [k for k in known if (k["experiment"], k["seed"]) not in again]
-                everything = {"about": described, "records": [*records, *rest]}
-                text = json.dumps(everything, indent=1) + "\n"
-                asked.out.with_suffix(".json").write_text(text, encoding="utf8")
+            if asked.out:  # at once: all of them take an hour
+                keep_numbers(asked.out, described, {"records": together(records, known)})
         browser.close()
-    text = "".join(f"{key}: {value}\n" for key, value in described.items()) + "\n" + table(records)
-    print(text)
-    if asked.out:
-        asked.out.with_suffix(".txt").write_text(text, encoding="utf8")
+    keep(asked.out, described, table(records), {"records": together(records, known)})
 
 
 if __name__ == "__main__":

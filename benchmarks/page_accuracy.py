@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chromium import about, chromium
+from chromium import about, chromium, keep
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from vit_tutorial.widgets import TrainHere, training_data
@@ -163,13 +163,7 @@ def main() -> None:
         browser.close()
     load = statistics.median(record["load"] for record in records)
     described["load"] = f"{load:.1f} processes on {os.cpu_count()} processors"
-    text = "".join(f"{key}: {value}\n" for key, value in described.items()) + "\n"
-    text += table(records, delays)
-    print(text)
-    if asked.out:
-        asked.out.with_suffix(".txt").write_text(text, encoding="utf8")
-        record = {"about": described, "runs": records, "clicks": delays}
-        asked.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", "utf8")
+    keep(asked.out, described, table(records, delays), {"runs": records, "clicks": delays})
 
 
 if __name__ == "__main__":

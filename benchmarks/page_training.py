@@ -9,7 +9,6 @@ busy machine slows down both. The page runs in Chromium, without a window.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from chromium import about, chromium
+from chromium import about, chromium, keep
 from peers import median_interval
 from playwright.sync_api import Page, sync_playwright
 from torch import nn
@@ -125,12 +124,7 @@ def main() -> None:
             records += race(page, optimizer, asked.rounds)
         described = about(browser, "page_training.py")
         browser.close()
-    text = "".join(f"{key}: {value}\n" for key, value in described.items()) + "\n" + table(records)
-    print(text)
-    if asked.out:
-        asked.out.with_suffix(".txt").write_text(text, encoding="utf8")
-        record = json.dumps({"about": described, "records": records}, indent=1) + "\n"
-        asked.out.with_suffix(".json").write_text(record, encoding="utf8")
+    keep(asked.out, described, table(records), {"records": records})
 
 
 if __name__ == "__main__":

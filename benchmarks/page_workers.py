@@ -10,12 +10,11 @@ several take turns, and the ratio is that of a round.
 """
 
 import argparse
-import json
 import os
 import statistics
 from pathlib import Path
 
-from chromium import about, chromium
+from chromium import about, chromium, keep
 from page_training import SIZES, settings
 from peers import median_interval
 from playwright.sync_api import sync_playwright
@@ -98,10 +97,8 @@ def main() -> None:
             records.append({"size": size, "images/s": speeds})
         described = about(browser, "page_workers.py")
         browser.close()
-    load = f"{os.getloadavg()[0]:.1f} processes on {os.cpu_count()} processors"
-    lines = [f"{key}: {value}" for key, value in (described | {"load": load}).items()]
-    lines += [
-        "",
+    described["load"] = f"{os.getloadavg()[0]:.1f} processes on {os.cpu_count()} processors"
+    lines = [
         f"patch/dim/depth/heads  1 Worker, images/s  {asked.workers} Workers  ratio (95 %)",
     ]
     for record in records:
@@ -113,12 +110,7 @@ def main() -> None:
             f"{statistics.median(several):11,.0f}"
             f"  {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})"
         )
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if asked.out:
-        asked.out.with_suffix(".txt").write_text(text, encoding="utf8")
-        record = json.dumps({"about": described, "load": load, "records": records}, indent=1)
-        asked.out.with_suffix(".json").write_text(record + "\n", encoding="utf8")
+    keep(asked.out, described, "\n".join(lines) + "\n", {"records": records})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import argparse
 import functools
 import gzip
 import http.server
-import json
 import re
 import statistics
 import threading
@@ -23,7 +22,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import yaml
-from chromium import about, chromium
+from chromium import about, chromium, keep
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from vit_tutorial.data import load_dataset
@@ -310,13 +309,7 @@ def main() -> None:
         described = about(browser, "pages.py")
         browser.close()
         server.shutdown()
-    header = "".join(f"{key}: {value}\n" for key, value in described.items())
-    text = "\n".join([header, goals_table(found), tables(found)])
-    print(text)
-    if asked.out:
-        asked.out.with_suffix(".txt").write_text(text, encoding="utf8")
-        record = json.dumps({"about": described, **found}, indent=1) + "\n"
-        asked.out.with_suffix(".json").write_text(record, encoding="utf8")
+    keep(asked.out, described, f"{goals_table(found)}\n{tables(found)}", found)
 
 
 if __name__ == "__main__":

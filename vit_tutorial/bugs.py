@@ -1,5 +1,5 @@
 """Ten broken Vision Transformers. Each has a mistake that was made in public,
-passes every check of shapes, and learns something.
+and passes every check of shapes.
 
     vit = broken_vit("shredded patches", **config)
 
@@ -27,7 +27,7 @@ class Bug:
     """A mistake: how to make it, where it was seen, what catches it."""
 
     make: Callable[[ViT], None]
-    seen: str  # an address, or several
+    seen: str  # an address
     caught_by: str  # a name in PROPERTIES
 
 
@@ -176,9 +176,7 @@ BUGS = {
     ),
     "softmax over queries": Bug(
         make=with_attention(SoftmaxOverQueries),
-        seen=ISSUES.format(
-            "labmlai/annotated_deep_learning_paper_implementations", 146
-        ),
+        seen=ISSUES.format(LABML, 146),
         caught_by="weights_sum_to_one",
     ),
     "across the batch": Bug(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from vit_tutorial.checks import check_number
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import normalize
 from vit_tutorial.inside import (
@@ -116,3 +117,13 @@ def best_answer(config: Mapping, shares: Tensor) -> str:
 
 def patch_count(config: Mapping) -> int:
     return math.prod(patch_grid(config["image_size"], config["patch_size"]))
+
+
+def check_dropped(dropped: Iterable[int], config: Mapping) -> list[int]:
+    """Return the dropped patches as a list; raises ValueError for one that the
+    model does not have, or that is named twice."""
+    count = patch_count(config)
+    dropped = [check_number("a dropped patch", each, count) for each in dropped]
+    if len(set(dropped)) < len(dropped):
+        raise ValueError(f"each dropped patch is named once, got {dropped}")
+    return dropped

@@ -13,6 +13,7 @@ from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.page_model import (
+    check_dropped,
     class_name,
     look,
     patch_count,
@@ -109,14 +110,8 @@ class WhereItLooks(Figure):
     @traitlets.validate("dropped")
     def _are_patches(self, proposal):
         config = self.vit["config"]
-        count = patch_count(config)
-        dropped = [
-            check_number("a dropped patch", place, count)
-            for place in proposal["value"]
-        ]
-        if len(set(dropped)) < len(dropped):
-            raise ValueError(f"each dropped patch is named once, got {dropped}")
-        if len(dropped) == count and config["pool"] != "cls":
+        dropped = check_dropped(proposal["value"], config)
+        if len(dropped) == patch_count(config) and config["pool"] != "cls":
             raise ValueError(
                 "without a class token one patch has to stay, got all of them "
                 "dropped"

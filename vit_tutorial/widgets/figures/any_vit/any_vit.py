@@ -20,6 +20,7 @@ from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
 from vit_tutorial.widgets.page_model import (
+    check_dropped,
     class_name,
     look,
     patch_count,
@@ -142,14 +143,7 @@ class AnyViT(Figure):
 
     @traitlets.validate("dropped")
     def _are_patches(self, proposal):
-        count = patch_count(self.vit["config"])
-        dropped = [
-            check_number("a dropped patch", place, count)
-            for place in proposal["value"]
-        ]
-        if len(set(dropped)) < len(dropped):
-            raise ValueError(f"dropped names a patch once, got {dropped}")
-        return dropped
+        return check_dropped(proposal["value"], self.vit["config"])
 
     @traitlets.validate("overlay")
     def _is_an_overlay(self, proposal):

@@ -15,7 +15,12 @@ from vit_tutorial.plots import BLUE, INK
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.packing import page_vit, unpack
-from vit_tutorial.widgets.page_model import class_name, patch_count, predict
+from vit_tutorial.widgets.page_model import (
+    check_dropped,
+    class_name,
+    patch_count,
+    predict,
+)
 from vit_tutorial.widgets.pictures import pack_fitting, unpack_picture
 from vit_tutorial.widgets.shuffle import SEEDS, shuffled
 from vit_tutorial.widgets.still import (
@@ -158,14 +163,7 @@ class Playground(Figure):
 
     @traitlets.validate("dropped")
     def _are_patches(self, proposal):
-        count = patch_count(self.vit["config"])
-        dropped = [
-            check_number("each of dropped", place, count)
-            for place in proposal["value"]
-        ]
-        if len(set(dropped)) < len(dropped):
-            raise ValueError(f"dropped names a patch once, got {dropped}")
-        return dropped
+        return check_dropped(proposal["value"], self.vit["config"])
 
     @traitlets.validate("heads_off")
     def _are_heads(self, proposal):
