@@ -327,7 +327,7 @@ def damaged():
     state = TimmViT(**TIMM, num_classes=5).state_dict()
     good = save(state)
     (length,) = struct.unpack("<Q", good[:8])
-    safetensors = "this is no whole safetensors file"
+    safetensors = "this is not a valid safetensors file"
 
     for cut in (0, 1, 7, 8, 9, 100, 8 + length, 9 + length, len(good) - 4, len(good) - 1):
         yield f"cut-{cut}", good[:cut], safetensors
@@ -355,7 +355,7 @@ def damaged():
     overlap = {"a": entry(0, 4), "b": entry(2, 6)}
     yield "overlap", as_file(overlap, b"\0" * 6), "b does not follow the one before it"
 
-    yield "integers", save({n: t.to(torch.int8) for n, t in state.items()}), "holds I8"
+    yield "integers", save({n: t.to(torch.int8) for n, t in state.items()}), "has dtype I8"
     yield "a zip", b"PK\x03\x04" + bytes(60), "it is a pickle"
     yield "a pickle", b"\x80\x02}q\x00." + bytes(60), "it is a pickle"
     yield "nothing", save({}), "it holds no ViT"

@@ -108,29 +108,29 @@ def tensor(*offsets, dtype="F32", shape=(2,)):
 HOSTILE = {
     "nothing": (b"", "it is too short"),
     "a pickle": (b"\x80\x02}q\x00.", "it is too short"),
-    "a zip": (b"PK\x03\x04" + b"\0\0\x08\x08" * 20, "it is cut short, or of another format"),
-    "cut in the header": (lying({"a": tensor(0, 8)})[:20], "it is cut short"),
-    "a header of 2^64 bytes": (lying({}, length=2**64 - 1), "it is cut short"),
-    "a header of 2^63 bytes": (lying({}, length=2**63), "it is cut short"),
-    "no JSON": (lying(b"{'a': 1}"), "its header is no JSON"),
-    "no UTF-8": (lying(b'{"\xff": 1}'), "its header is no JSON"),
-    "deep JSON": (lying(b"[" * 200_000), "its header is no JSON"),
-    "a list": (lying([1]), "its header is no table"),
-    "metadata that is no text": (lying({"__metadata__": {"a": 1}}), "its metadata is no table"),
+    "a zip": (b"PK\x03\x04" + b"\0\0\x08\x08" * 20, "it is truncated or in another format"),
+    "cut in the header": (lying({"a": tensor(0, 8)})[:20], "it is truncated"),
+    "a header of 2^64 bytes": (lying({}, length=2**64 - 1), "it is truncated"),
+    "a header of 2^63 bytes": (lying({}, length=2**63), "it is truncated"),
+    "no JSON": (lying(b"{'a': 1}"), "its header is not JSON"),
+    "no UTF-8": (lying(b'{"\xff": 1}'), "its header is not JSON"),
+    "deep JSON": (lying(b"[" * 200_000), "its header is not JSON"),
+    "a list": (lying([1]), "its header is not a JSON object"),
+    "metadata that is no text": (lying({"__metadata__": {"a": 1}}), "its metadata is not a table"),
     "no table": (lying({"a": 3}), "a has no dtype that we know"),
     "a dtype of the future": (lying({"a": tensor(0, 8, dtype="Q8")}), "a has no dtype"),
     "a dtype's property": (lying({"a": tensor(0, 8, dtype="constructor")}), "a has no dtype"),
     "a list of dtypes": (lying({"a": tensor(0, 8, dtype=["F32"])}), "a has no dtype"),
-    "a side below 0": (lying({"a": tensor(0, 8, shape=[-1, -2])}), "a has no shape"),
-    "half a side": (lying({"a": tensor(0, 8, shape=[1.5])}), "a has no shape"),
-    "a side as text": (lying({"a": tensor(0, 8, shape=["2"])}), "a has no shape"),
+    "a side below 0": (lying({"a": tensor(0, 8, shape=[-1, -2])}), "a has no valid shape"),
+    "half a side": (lying({"a": tensor(0, 8, shape=[1.5])}), "a has no valid shape"),
+    "a side as text": (lying({"a": tensor(0, 8, shape=["2"])}), "a has no valid shape"),
     "sizes that overflow": (
         lying({"a": tensor(0, 8, shape=[2**32, 2**32, 2**52])}),
         "a has a shape that its bytes do not fit",
     ),
-    "one offset": (lying({"a": tensor(0)}), "a has no place"),
-    "an offset below 0": (lying({"a": tensor(-8, 0)}), "a has no place"),
-    "an offset of 2^60": (lying({"a": tensor(2**60, 2**60 + 8)}), "a has no place"),
+    "one offset": (lying({"a": tensor(0)}), "a has no valid data_offsets"),
+    "an offset below 0": (lying({"a": tensor(-8, 0)}), "a has no valid data_offsets"),
+    "an offset of 2^60": (lying({"a": tensor(2**60, 2**60 + 8)}), "a has no valid data_offsets"),
     "offsets the wrong way": (lying({"a": tensor(8, 0)}), "a has a shape that its bytes do not"),
     "outside the file": (lying({"a": tensor(0, 16, shape=[4])}), "it has 8 bytes of numbers, not"),
     "behind the file": (lying({"a": tensor(800, 808)}), "a does not follow the one before it"),
@@ -157,7 +157,7 @@ def test_a_file_that_lies_is_refused_and_says_why(page):
     )
     for name, said, (_, why) in zip(HOSTILE, found, HOSTILE.values(), strict=True):
         assert isinstance(said, str), name
-        assert said.startswith(f"RangeError: this is no whole safetensors file: {why}"), name
+        assert said.startswith(f"RangeError: this is not a valid safetensors file: {why}"), name
 
 
 # A model
@@ -229,7 +229,7 @@ def misfits(vit, tmp_path):
     yield changed(content, arguments={"position": "none"}), "this model has no pos_embedding"
     yield changed(content, arguments={"image_size": 32}), "image_size is 32; the images here need"
     yield changed(content, architecture="CNN"), "this file holds a CNN, not a ViT"
-    yield changed(content, facts="{"), "what this file says of its model is no JSON"
+    yield changed(content, facts="{"), "this file's description of its model is not JSON"
     save_model(ViT(**TINY_VIT | {"num_classes": 7}), tmp_path / "seven.safetensors")
     yield (tmp_path / "seven.safetensors").read_bytes(), "num_classes is 7; the images here need 10"
     save_model(CNN(**SMALL_CNN), tmp_path / "cnn.safetensors")

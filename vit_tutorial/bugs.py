@@ -1,5 +1,5 @@
-"""Ten broken Vision Transformers. Each has a mistake that was made in public,
-and passes every check of shapes.
+"""Ten broken Vision Transformers. Each has a mistake that was made in a public
+repository, not always in a ViT, and still returns logits of the right shape.
 
     vit = broken_vit("shredded patches", **config)
 
@@ -106,12 +106,12 @@ class DropoutForEver(Attention):
         )
         out = F.scaled_dot_product_attention(
             q, k, v, scale=self.scale, dropout_p=0.1
-        )  # it knows nothing of eval()
+        )  # active in eval mode too
         return self.to_out(rearrange(out, "b h n d -> b n (h d)"))
 
 
 def with_attention(kind: type[Attention]) -> Callable[[ViT], None]:
-    """Make what puts a kind of attention in the place of every layer's."""
+    """Return a function that replaces every layer's attention by `kind`."""
 
     def put(vit: ViT) -> None:
         names = ("dim", "heads", "dim_head", "dropout")
@@ -131,7 +131,7 @@ class SkipsFromTheNorm(Transformer):
         yield x
         for layer in self.layers:
             for half in layer:
-                x = half.norm(x)  # and so nothing is left of what came in
+                x = half.norm(x)  # the skip carries the normed input
                 x = half.fn(x) + x
                 yield x
 

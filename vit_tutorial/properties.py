@@ -1,10 +1,10 @@
-"""What holds of every Vision Transformer, whatever its weights.
+"""Check properties that every correct Vision Transformer has.
 
 Each function takes a ViT and images that it can read, (b, c, H, W) with two of
 them or more, and raises an AssertionError that says what does not hold. They
 find mistakes that a look at shapes cannot find: `bugs.py` has ten, and the one
-of these that catches each. Give the model random weights throughout: a fresh
-head is zero, and so are the biases, and what is zero cannot be wrong.
+of these that catches each. Randomise all weights first: in a fresh model the
+head and the biases are zero, and a mistake in them would go unnoticed.
 
 b images, n tokens, h heads of width d, D = dim.
 """
@@ -23,7 +23,7 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # float32, a few layers deep
 
 
 def patches_are_squares(vit: ViT, images: Tensor) -> None:
-    """A pixel changes the token of its own patch, and no other token."""
+    """Check that a pixel changes the token of its own patch, and no other."""
     p1, p2 = vit.to_patch_embedding[0].patch_size
     changed = images.clone()
     changed[..., :p1, :p2] += 1  # all of the first patch
@@ -41,7 +41,7 @@ def patches_are_squares(vit: ViT, images: Tensor) -> None:
 
 
 def places_matter(vit: ViT, images: Tensor) -> None:
-    """Moving the patches changes what comes out: the model has positions.
+    """Check that the order of the patches matters: the model has positions.
 
     Holds of every kind of positions but "none".
     """
@@ -55,18 +55,18 @@ def places_matter(vit: ViT, images: Tensor) -> None:
 
 
 def images_are_alone(vit: ViT, images: Tensor) -> None:
-    """What an image gives does not depend on the others in its batch."""
+    """Check that an image's output does not depend on the rest of its batch."""
     together = vit.transformer(vit.embed(images))
     alone = [vit.transformer(vit.embed(image[None])) for image in images]
     alone = torch.cat(alone)
     assert torch.allclose(together, alone, **CLOSE), (
-        "an image gives another output alone than among others"
+        "an image gives another output alone than in a batch"
     )
 
 
 def tokens_are_alike(vit: ViT, images: Tensor) -> None:
-    """Attention treats all tokens alike: in another order they give the same,
-    in that order."""
+    """Check that attention is equivariant: tokens in another order give the
+    same outputs, in that order."""
     x = vit.embed(images)
     order = torch.randperm(
         x.shape[1], generator=torch.Generator().manual_seed(0)
@@ -74,23 +74,23 @@ def tokens_are_alike(vit: ViT, images: Tensor) -> None:
     for attention, _ in vit.transformer.layers:
         assert torch.allclose(
             attention(x[:, order]), attention(x)[:, order], **CLOSE
-        ), "attention gives the tokens something else when their order changes"
+        ), "attention gives tokens other outputs when their order changes"
 
 
 def weights_sum_to_one(vit: ViT, images: Tensor) -> None:
-    """What a token takes from all tokens sums to 1, equation 6."""
+    """Check that each token's attention weights sum to 1, equation 6."""
     with record_attention(vit) as maps:
         vit(images)
     for attention in maps:
         taken = attention.sum(dim=-1)  # (b, h, n)
         assert torch.allclose(taken, torch.ones_like(taken), **CLOSE), (
-            f"a token takes {taken.min():.2f} to {taken.max():.2f}, not 1, in "
-            "all"
+            f"attention weights sum to {taken.min():.2f} to {taken.max():.2f} "
+            "per token, not to 1"
         )
 
 
 def scores_are_scaled(vit: ViT, images: Tensor) -> None:
-    """The scores are q k^T / sqrt(d) with a head's own width d, equation 6."""
+    """Check that scores are q k^T / sqrt(d), d a head's width, equation 6."""
     with record_attention(vit) as maps:
         vit(images)
     x, first = vit.embed(images), vit.transformer.layers[0][0]
@@ -110,8 +110,8 @@ def scores_are_scaled(vit: ViT, images: Tensor) -> None:
 
 
 def skips_carry_the_stream(vit: ViT, images: Tensor) -> None:
-    """Where attention and the MLP add nothing, the stream goes through the
-    encoder unchanged, equations 2 and 3."""
+    """Check that the stream is unchanged where attention and the MLP add
+    nothing, equations 2 and 3."""
     silent = [
         module
         for attention, feed_forward in vit.transformer.layers
@@ -124,7 +124,7 @@ def skips_carry_the_stream(vit: ViT, images: Tensor) -> None:
     try:
         x = vit.embed(images)
         assert torch.allclose(vit.transformer(x), x, **CLOSE), (
-            "nothing is added, and the stream is changed all the same"
+            "attention and MLP add nothing, but the stream changes"
         )
     finally:
         for hook in hooks:
@@ -132,8 +132,7 @@ def skips_carry_the_stream(vit: ViT, images: Tensor) -> None:
 
 
 def layers_are_their_own(vit: ViT, images: Tensor) -> None:
-    """Each layer has weights of its own: what one learns is not written over
-    another's."""
+    """Check that each layer has weights of its own, by counting them."""
     dim, mlp = vit.config["dim"], vit.config["mlp_dim"]
     inner = vit.config["heads"] * vit.config["dim_head"]
     a_layer = 3 * dim * inner + inner * dim + 2 * dim * mlp  # matrices alone
@@ -146,7 +145,7 @@ def layers_are_their_own(vit: ViT, images: Tensor) -> None:
 
 
 def logits_are_free(vit: ViT, images: Tensor) -> None:
-    """A model that is sure, and right, has next to no loss."""
+    """Check that a large logit for the right class brings the loss near 0."""
     sure = vit.mlp_head[1]
     with torch.no_grad():
         before = sure.bias.clone()
@@ -154,21 +153,21 @@ def logits_are_free(vit: ViT, images: Tensor) -> None:
         loss = F.cross_entropy(vit(images), torch.zeros(len(images)).long())
         sure.bias.copy_(before)
     assert loss < 0.01, (
-        f"as sure as can be of the right class, the loss is {loss:.2f}"
+        f"with a very large logit for the right class, the loss is {loss:.2f}"
     )
 
 
 def evaluation_is_certain(vit: ViT, images: Tensor) -> None:
-    """In eval mode, the same images give the same twice."""
+    """Check that in eval mode the same images give the same output twice."""
     vit.eval()
     assert torch.equal(read_out(vit, images), read_out(vit, images)), (
-        "two passes in eval mode differ: chance is still in them"
+        "two passes in eval mode differ: something random is still active"
     )
 
 
 @torch.no_grad()
 def read_out(vit: ViT, images: Tensor) -> Tensor:
-    """What the head reads, (b, D), before it loses what it has no use for."""
+    """Return the vector that the head receives, (b, D), before its norm."""
     x = vit.transformer(vit.embed(images))
     return x.mean(dim=1) if vit.pool == "mean" else x[:, 0]
 

@@ -145,7 +145,7 @@ def test_what_is_refused_is_said_and_the_model_stays(stage, tmp_path):
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no")
     bring(card, [broken])
-    expect(note).to_contain_text("“broken.safetensors” is refused: this is no whole")
+    expect(note).to_contain_text("“broken.safetensors” cannot be opened: this is not a valid")
     pickle = tmp_path / "model.pth"
     pickle.write_bytes(b"PK")
     bring(card, [pickle])
@@ -191,9 +191,9 @@ def test_a_large_checkpoint_takes_no_memory_before_the_reader_agrees(stage, tmp_
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + end)
     bring(card, [path])
-    asked = card.get_by_text("To look into it takes about 1.4 GB of memory.")
+    asked = card.get_by_text("Opening it takes about 1.4 GB of memory.")
     expect(asked).to_be_visible()
-    card.get_by_role("button", name="Leave it").click()
+    card.get_by_role("button", name="Cancel").click()
     expect(asked).to_be_hidden()
     expect(card.locator(".vt-about")).to_contain_text("The book’s model")
 

@@ -75,15 +75,15 @@ def test_a_run_is_trained_compared_handed_over_and_brought_back(book, tmp_path):
     assert said(card) == "There is no model yet: press Train first."
 
     press(card, "Step")
-    assert "Run 1 is paused after 64 images" in said(card)
+    assert "Run 1 is paused, 64 images" in said(card)
     press(card, "Train")
-    assert "Run 1 is over after 19,200 images" in said(card)
+    assert "Run 1 is over, 19,200 images" in said(card)
     files = [address.rsplit("/", 1)[1] for address in page.asked if address.startswith("file:")]
     assert files.count("training_data.js") == 1
     assert not any("playground" in name for name in files)
     assert_nobody_is_left_out(page)
     first = shown(card).now
-    assert f"{first} of the held-out images are right" in said(card)
+    assert f"held-out accuracy {first}" in said(card)
     assert points(card, "vt-train-before") == 0
     assert points(card, "vt-train-held") >= 6  # of two curves: 0, 1 and the last
     expect(card.locator(".vt-train-mistakes li")).to_have_count(6)
@@ -119,7 +119,7 @@ def test_a_run_is_trained_compared_handed_over_and_brought_back(book, tmp_path):
     assert shown(card) == first
     (tmp_path / "notes.txt").write_text("no model")
     load.set_input_files(tmp_path / "notes.txt")
-    assert "“notes.txt” stays closed: " in said(card)
+    assert "“notes.txt” cannot be opened: " in said(card)
     assert shown(card) == first
 
     # the playground runs it
@@ -223,7 +223,7 @@ def test_python_offers_what_the_page_offers_and_the_verdicts_follow_the_runs(bro
     words = page.evaluate(judge, ["Take the positions away", 2, runs])
     assert words.startswith("Right. 81.3% of the held-out images are right with positions, 20.0%")
     words = page.evaluate(judge, ["Take the positions away", 0, runs])
-    assert words.startswith("No: more than 20. ")
+    assert words.startswith("Not quite: “more than 20 points”. ")
     page.close()
 
 

@@ -34,13 +34,13 @@ export function configOf(read, beside, heads) {
   const count = heads ?? said.heads ?? likely;
   if (!Number.isInteger(inner / count)) {
     throw new Error(
-      `${count} heads do not share ${inner} entries: drop its config.json ` +
-        "along, which says how many there are",
+      `${inner} entries cannot be split into ${count} heads: add its ` +
+        "config.json, which gives the number of heads",
     );
   }
   if (![1, 3].includes(patch.channels)) {
     throw new Error(
-      `it reads ${patch.channels} channels, and a photo has 1 (grey) or 3`,
+      `it expects ${patch.channels} channels; models with 1 (grey) or 3 work`,
     );
   }
   const names = Object.keys(weights);
@@ -66,7 +66,9 @@ export function configOf(read, beside, heads) {
 function saidOf(config, library) {
   const activation = config.hidden_act ?? "gelu";
   if (activation !== "gelu")
-    throw new Error(`its MLPs compute ${activation}, and our ViT’s gelu`);
+    throw new Error(
+      `its MLPs use ${activation}, but this page computes gelu only`,
+    );
   const [, ...timm] = config.pretrained_cfg?.input_size ?? [];
   const heads = config.num_attention_heads ?? config.model_args?.num_heads;
   if (heads !== undefined && !(Number.isInteger(heads) && heads > 0))
@@ -85,7 +87,7 @@ function imageSizeOf(weights, [p1, p2], said) {
     if (said) return pair(said);
     throw new Error(
       "it has no position embeddings, which would tell the size of its " +
-        "images: drop its config.json along",
+        "images: add its config.json",
     );
   }
   const patches = weights.pos_embedding.shape[1] - (weights.cls_token ? 1 : 0);
@@ -97,8 +99,8 @@ function imageSizeOf(weights, [p1, p2], said) {
   const side = Math.sqrt(patches);
   if (!Number.isInteger(side)) {
     throw new Error(
-      `it has positions for ${patches} patches, which make no square: drop ` +
-        "its config.json along, which says the image size",
+      `it has positions for ${patches} patches, which make no square: add ` +
+        "its config.json, which gives the image size",
     );
   }
   return [side * p1, side * p2];
@@ -160,7 +162,7 @@ function huggingFaceFacts(preprocessor) {
     if (preprocessor[step] === false)
       throw new Error(`preprocessor_config.json has ${step} false`);
   if (Math.abs(255 * rescale_factor - 1) > 1e-6)
-    throw new Error(`its rescale_factor is ${rescale_factor}, and not 1/255`);
+    throw new Error(`its rescale_factor is ${rescale_factor}, not 1/255`);
   const sides = (given) =>
     Number.isInteger(given) ? { height: given } : given;
   const [resized, cut] = [sides(size), sides(crop_size)];

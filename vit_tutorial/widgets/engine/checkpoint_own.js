@@ -14,7 +14,7 @@ export function ownWeights(tensors, metadata) {
   } catch {
     throw new Error("what it says of its model is damaged");
   }
-  if (config.widths) throw new Error("it holds the book’s CNN, and no ViT");
+  if (config.widths) throw new Error("it holds the book’s CNN; open a ViT");
   const wanted = [
     "cls_token",
     "to_patch_embedding.1.weight",

@@ -104,8 +104,8 @@ function check(library, rows, theirs) {
   if (library !== "timm") return;
   if (!!theirs.cls_token === !!theirs["fc_norm.weight"])
     throw new Error(
-      "it averages beside a class token, or after its last norm, and our ViT " +
-        "reads either a class token or the mean",
+      "it has a class token but averages over patches, or averages after its " +
+        "last norm; this page reads a class token, or the mean before the norm",
     );
 }
 

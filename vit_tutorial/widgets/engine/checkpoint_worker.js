@@ -54,7 +54,7 @@ function readModel({ file, beside, heads, side }) {
   for (const [name, { dtype }] of Object.entries(tensors)) {
     if (!/^(F64|F32|F16|BF16)$/.test(dtype))
       throw new Error(
-        `${name} holds ${dtype}, and weights are F32, F16 or BF16`,
+        `${name} has dtype ${dtype}; weights must be F32, F16 or BF16`,
       );
   }
   const config = isOurs ? read.config : configOf(read, beside, heads);
@@ -67,7 +67,7 @@ function readModel({ file, beside, heads, side }) {
   if (wanted && `${[wanted, wanted]}` !== `${trained}`) {
     if (!canResize(config)) {
       throw new Error(
-        `its positions (${config.position}) stay as large as they are`,
+        `its ${config.position} positions cannot be resized; use its own image size`,
       );
     }
     config.image_size = [wanted, wanted];

@@ -27,13 +27,13 @@ export function readSafetensors(buffer) {
   if (buffer.byteLength < start) refuse("it is too short");
   const length = Number(new DataView(buffer.slice(0, start)).getBigUint64(0, true));
   if (length > Math.min(HEADER, buffer.byteLength - start)) {
-    refuse("it is cut short, or of another format");
+    refuse("it is truncated or in another format");
   }
   const header = parsed(buffer.slice(start, start + length));
   const { __metadata__, ...entries } = header;
   const metadata = __metadata__ ?? {};
   if (!isTable(metadata) || Object.values(metadata).some((v) => !isText(v))) {
-    refuse("its metadata is no table of texts");
+    refuse("its metadata is not a table of texts");
   }
   const data = start + length; // where it begins
   checkPlaces(entries, buffer.byteLength - data);
@@ -43,7 +43,8 @@ export function readSafetensors(buffer) {
     const numbers = () => buffer.slice(data + from, data + to);
     const values = () => {
       const read = DTYPES[dtype][1];
-      if (!read) throw new RangeError(`${name} holds ${dtype}, no weights`);
+      if (!read)
+        throw new RangeError(`${name} has dtype ${dtype}: no kind of weights`);
       return read(numbers());
     };
     const tensor = {
@@ -63,9 +64,9 @@ function parsed(bytes) {
   try {
     header = JSON.parse(decoder.decode(bytes));
   } catch {
-    refuse("its header is no JSON");
+    refuse("its header is not JSON");
   }
-  if (!isTable(header)) refuse("its header is no table");
+  if (!isTable(header)) refuse("its header is not a JSON object");
   return header;
 }
 
@@ -77,9 +78,9 @@ function checkPlaces(entries, size) {
     if (!isText(dtype) || !Object.hasOwn(DTYPES, dtype)) {
       refuse(`${name} has no dtype that we know`);
     }
-    if (!areCounts(shape)) refuse(`${name} has no shape`);
+    if (!areCounts(shape)) refuse(`${name} has no valid shape`);
     if (!areCounts(offsets) || offsets.length !== 2) {
-      refuse(`${name} has no place`);
+      refuse(`${name} has no valid data_offsets`);
     }
     const bytes = shape.reduce((a, b) => a * b, DTYPES[dtype][0]);
     if (offsets[1] - offsets[0] !== bytes) {
@@ -154,5 +155,5 @@ function areCounts(values) {
 }
 
 function refuse(why) {
-  throw new RangeError(`this is no whole safetensors file: ${why}`);
+  throw new RangeError(`this is not a valid safetensors file: ${why}`);
 }

@@ -63,7 +63,7 @@ export async function checkpointAmong(files) {
     else rest.push(file);
   }
   const [file, another] = rest.sort((a, b) => b.size - a.size);
-  if (!file) throw new Error("There was no checkpoint in that.");
+  if (!file) throw new Error("That contained no .safetensors file.");
   const name = `“${file.name}”`;
   if (PICKLES.test(file.name)) {
     throw new Error(

@@ -19,7 +19,7 @@ export class Camera {
   async start() {
     if (!navigator.mediaDevices?.getUserMedia)
       throw new Error(
-        "This browser lets no page from this address use a camera.",
+        "This browser does not allow the camera on this page.",
       );
     try {
       this.#stream = await navigator.mediaDevices.getUserMedia({

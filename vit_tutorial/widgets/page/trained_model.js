@@ -78,7 +78,7 @@ function configOf({ architecture = "ViT", arguments: given, facts = "{}" }) {
   try {
     config = { ...unmarked(facts), ...unmarked(given) };
   } catch {
-    throw new RangeError("what this file says of its model is no JSON");
+    throw new RangeError("this file's description of its model is not JSON");
   }
   const missing = ARGUMENTS.filter((name) => !(name in config));
   if (missing.length) {

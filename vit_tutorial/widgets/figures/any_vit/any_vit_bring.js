@@ -113,10 +113,10 @@ export class Bring {
       element(
         "span",
         { role: "status" },
-        `To look into it takes about ${gigabytes} GB of memory.`,
+        `Opening it takes about ${gigabytes} GB of memory.`,
       ),
       button("Open it", accept),
-      button("Leave it", () => this.hide()),
+      button("Cancel", () => this.hide()),
     );
     this.asked.hidden = false;
     this.asked.querySelector("button").focus({ preventScroll: true });
@@ -126,7 +126,7 @@ export class Bring {
     const isWhole = /^(“|There|A )/.test(message);
     this.note.textContent = isWhole
       ? message
-      : `“${name}” is refused: ${message}.`;
+      : `“${name}” cannot be opened: ${message}.`;
     this.note.hidden = false;
     this.turn(true);
   }

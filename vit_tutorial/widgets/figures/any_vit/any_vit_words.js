@@ -49,7 +49,7 @@ function describedFile(checkpoint, found) {
       : "",
     isOurs || Object.keys(checkpoint.beside).length
       ? ""
-      : "No config.json came along: heads and preprocessing are what such " +
+      : "Without a config.json, heads and preprocessing are those that such " +
         "models usually have.",
   ]
     .filter(Boolean)

@@ -28,7 +28,7 @@ export const EXPERIMENTS = [
     question:
       "Two models learn from the same images. The second is never told where " +
       "its patches are. How many points of held-out accuracy does it lose?",
-    guesses: ["less than 5", "5 to 20", "more than 20"],
+    guesses: ["less than 5 points", "5 to 20 points", "more than 20 points"],
     usual: { steps: 1000 },
     arms: [
       { name: "learned positions", changes: { position: "learned" } },
@@ -72,7 +72,7 @@ export const EXPERIMENTS = [
     question:
       "Both runs take as many steps: one sees 100 images over and over, one " +
       "sees 6,000. How many points of held-out accuracy lie between them?",
-    guesses: ["less than 5", "5 to 20", "more than 20"],
+    guesses: ["less than 5 points", "5 to 20 points", "more than 20 points"],
     usual: { steps: 1000 },
     arms: [
       { name: "100 images", changes: { images: 100 } },
@@ -107,7 +107,9 @@ export const EXPERIMENTS = [
       `${held(first)} of the held-out images are right at a rate of 0.005, ` +
       `${held(second)} at 0.2` +
       (second.broken ? ", where the loss stopped being a number." : "."),
-    why: "Long steps overshoot: each undoes part of what the last one found.",
+    why:
+      "The usual explanation is that steps this long overshoot: each undoes " +
+      "part of the last one.",
   },
   {
     name: "No warm-up",
@@ -115,8 +117,8 @@ export const EXPERIMENTS = [
       "AdamW begins at its full rate of 0.01, without the short rise at the " +
       "start. How much held-out accuracy does that cost this small model?",
     guesses: [
-      "nothing: it gains more than 3 points",
-      "within 3 points either way",
+      "none: accuracy rises by more than 3 points",
+      "it stays within 3 points",
       "more than 3 points",
     ],
     usual: { steps: 1000, optimizer: "adamw", rate: 0.01 },
@@ -129,15 +131,15 @@ export const EXPERIMENTS = [
       `${held(first)} of the held-out images are right with a warm-up, ` +
       `${held(second)} without.`,
     why:
-      "Two blocks get over a rough start. This says nothing of deep models, " +
-      "for which the warm-up was introduced.",
+      "At this rate, this model trains about as well without it. A deeper " +
+      "model may not; we haven't tried one here.",
   },
   {
     name: "Depth 1 or 4",
     question:
-      "One block or four, and as many steps. How many points of held-out " +
-      "accuracy do the three additional blocks bring?",
-    guesses: ["none, or they cost some", "up to 3", "more than 3"],
+      "One layer or four, and as many steps. How many points of held-out " +
+      "accuracy do the three additional layers bring?",
+    guesses: ["no gain, or a loss", "up to 3 points", "more than 3 points"],
     usual: { steps: 1000 },
     arms: [
       { name: "depth 1", changes: { depth: 1 } },
@@ -145,18 +147,18 @@ export const EXPERIMENTS = [
     ],
     right: (first, second) => rangeOf(lost(second, first), 0, 0.03),
     found: (first, second) =>
-      `${held(first)} of the held-out images are right with one block, ` +
+      `${held(first)} of the held-out images are right with one layer, ` +
       `${held(second)} with four.`,
     why:
-      "A second block can compare what the first has gathered. Each block " +
-      "also adds weights, and time.",
+      "More layers help here at equal steps. Each also adds weights and " +
+      "time, so the two runs do not cost the same.",
   },
   {
     name: "Shift the held-out images",
     question:
       "The held-out images move 3 pixels to the right. How much does it help " +
       "to train on images that move at random, by up to 3 pixels?",
-    guesses: ["hardly: less than 3 points", "3 to 10 points", "more than 10"],
+    guesses: ["less than 3 points", "3 to 10 points", "more than 10 points"],
     usual: { steps: 1000, flip: false },
     moved: 3,
     arms: [

@@ -94,6 +94,7 @@ function button(text, onclick) {
 // Whether a guess was right, what the runs came to, and why.
 export function verdict({ guesses, right, found, why }, guess, results) {
   const answer = right(...results);
-  const start = guess === answer ? "Right." : `No: ${guesses[answer]}.`;
+  const start =
+    guess === answer ? "Right." : `Not quite: “${guesses[answer]}”.`;
   return `${start} ${found(...results)} ${why}`;
 }

@@ -60,8 +60,8 @@ export class Attention {
     const answer = bestAnswer(this.names, probabilities(logits));
     const isUntrained = logits.every((logit) => logit === logits[0]);
     this.said.textContent = isUntrained
-      ? `untrained: ten classes, each 10% (it is: ${name})`
-      : `${answer} (it is: ${name})`;
+      ? `untrained: ten classes, each 10% (label: ${name})`
+      : `${answer} (label: ${name})`;
     const canvases = [];
     for (let head = 0; head < heads; head++) {
       for (const { attention } of layers) {
@@ -73,8 +73,8 @@ export class Attention {
     this.maps.replaceChildren(...canvases);
     this.maps.setAttribute(
       "aria-label",
-      `Attention in ${name}: a row for each of ${heads} heads, a column for ` +
-        `each of ${depth} layers`,
+      `Attention maps of ${name}: a row for each of ${heads} heads, a column ` +
+        `for each of ${depth} layers`,
     );
   }
 }
@@ -99,7 +99,7 @@ function mapOf(vit, attention, head) {
 export class Mistakes {
   constructor(names) {
     this.names = names;
-    this.title = label("held-out images that it gets wrong");
+    this.title = label("held-out mistakes");
     this.list = element("ul", { class: "vt-train-mistakes" });
     this.el = element("div", { class: "vt-column" }, this.title, this.list);
   }
@@ -119,7 +119,7 @@ export class Mistakes {
         element(
           "span",
           {},
-          `is ${this.names[labels[index]]}, was said to be ${said}`,
+          `label ${this.names[labels[index]]}, predicted ${said}`,
         ),
       );
     };

@@ -66,16 +66,22 @@ export class TakeAway {
       seed: choices.seed,
       count: choices.images,
     });
-    const shuffled = choices.shuffled ? " It keeps the true labels." : "";
+    const shuffled = choices.shuffled
+      ? ", but on the true labels: it cannot shuffle them"
+      : "";
     this.#show(
-      element("p", {}, `This command trains the same.${shuffled}`),
+      element(
+        "p",
+        {},
+        `This command trains a model with the same settings${shuffled}.`,
+      ),
       element("code", {}, command),
     );
     try {
       await navigator.clipboard.writeText(command);
-      card.say("The command is copied: other random numbers, else the same.");
+      card.say("The command is copied. Its random numbers are others.");
     } catch {
-      card.say("Here is the command: other random numbers, else the same.");
+      card.say("Here is the command. Its random numbers are others.");
     }
   }
 
@@ -106,7 +112,7 @@ export class TakeAway {
       await this.figure.open(choicesOf(model.config), model);
       card.say(`“${file.name}” is loaded: Train trains it further.`);
     } catch ({ message }) {
-      card.say(`“${file.name}” stays closed: ${message}.`);
+      card.say(`“${file.name}” cannot be opened: ${message}.`);
     }
   }
 

@@ -20,11 +20,11 @@ export function outcome(run) {
   if (!run) return "Press Train: a Vision Transformer learns from images here.";
   if (run.broken) return `Run ${run.number} has stopped: ${run.broken}.`;
   if (!run.taken) return `Run ${run.number} begins.`;
-  const state = { running: "goes on", paused: "is paused", over: "is over" };
+  const state = { running: "trains", paused: "is paused", over: "is over" };
   return (
-    `Run ${run.number} ${state[run.state] ?? "has ended"} after ` +
-    `${grouped(run.images)} images: ${percentage(run.accuracy)} of the ` +
-    `held-out images are right, the loss there is ` +
+    `Run ${run.number} ${state[run.state] ?? "has ended"}, ` +
+    `${grouped(run.images)} images so far: held-out accuracy ` +
+    `${percentage(run.accuracy)}, held-out loss ` +
     `${run.heldOut.at(-1).loss.toFixed(2)}.`
   );
 }
@@ -32,8 +32,8 @@ export function outcome(run) {
 // The curves as a table: caption, columns, rows.
 export function tableOf(run) {
   return [
-    "After every look at the held-out images; training: the batches around it",
-    ["step", "held out", "loss", "training", "loss"],
+    "Each evaluation on held-out images, with the batches nearest to it",
+    ["step", "held out", "held-out loss", "training", "training loss"],
     () => {
       const learned = run ? thinned(run.batches) : [];
       return (run?.heldOut ?? [UNTRAINED]).map(({ step, loss, accuracy }) => {
