@@ -19,12 +19,20 @@ import torch
 from conftest import randomise
 
 from vit_tutorial import ViT, experiments, load_model, measurements, save_model
-from vit_tutorial.arms import ARMS, BASELINE, EXPERIMENTS, MUON_RATES, RATES
+from vit_tutorial.arms import ARMS, BASELINE, CNN_RATES, EXPERIMENTS, MUON_RATES, RATES
 from vit_tutorial.arms import TINY as TINY_BASELINE
 from vit_tutorial.cnn import CNN
 from vit_tutorial.data import load_dataset
 from vit_tutorial.positions import POSITIONS
-from vit_tutorial.recipes import RECIPES, SMALL_CNN, SMALL_VIT, Recipe, load_pictures
+from vit_tutorial.recipes import (
+    RECIPES,
+    SMALL_CNN,
+    SMALL_VIT,
+    TINY_CNN,
+    TINY_VIT,
+    Recipe,
+    load_pictures,
+)
 from vit_tutorial.records import RUNS, is_finished, read_log, read_runs
 
 MODEL = {"image_size": 28, "patch_size": 7, "num_classes": 10, "channels": 1, "dim_head": 8}
@@ -85,9 +93,25 @@ PARTS = """
 CHANGES_OF_TINY = {
     **{f"vit-adamw-{rate}": {"matrix_lr": None, "lr": rate} for rate in RATES},
     **{f"vit-muon-{rate}": {"matrix_lr": rate} for rate in MUON_RATES},
-    **{arm: CHANGES[arm] for arm in PARTS},
+    **{arm: CHANGES[arm] for arm in (*PARTS, "mean", *POSITIONS) if arm in CHANGES},
+    "no-flip": {"flip": False},
+    "long": {"epochs": 20},
+    "long-no-augmentation": {"epochs": 20, **CHANGES["no-augmentation"]},
+    "long-erase": {"epochs": 20, **CHANGES["erase"]},
 }
 COUNTS = (500, 2_000, 10_000, 55_000)
+# Of 10,000 images: what these arms change of the tiny models' other arms and of each other.
+MIDDLE = {"shift": 0, "drop_patches": 0.0, "train_on": 10_000, "epochs": 11, "repeats": 3}
+AS_A_CNN = {"architecture": "CNN", "matrix_lr": None}
+CHANGES_OF_MIDDLE = {
+    **{f"vit-10000-adamw-{rate}": {"matrix_lr": None, "lr": rate} for rate in RATES},
+    **{f"vit-10000-muon-{rate}": {"matrix_lr": rate} for rate in MUON_RATES},
+    **{f"cnn-10000-adamw-{rate}": {**AS_A_CNN, "lr": rate} for rate in CNN_RATES},
+    **{f"vit-shift-{pixels}": {"shift": pixels} for pixels in (1, 2, 4)},
+    **{f"cnn-shift-{pixels}": {**AS_A_CNN, "lr": 0.04, "shift": pixels} for pixels in (1, 2, 4)},
+    **{f"vit-{n}": {"train_on": n} for n in COUNTS if n != 10_000},
+    **{f"cnn-{n}": {**AS_A_CNN, "lr": 0.04, "train_on": n} for n in COUNTS if n != 10_000},
+}
 
 
 @pytest.mark.parametrize("arm", CHANGES)
@@ -99,6 +123,29 @@ def test_an_arm_changes_what_its_name_says_and_nothing_else(arm):
 def test_an_arm_of_tiny_models_changes_what_its_name_says(name):
     expected = {k: v for k, v in CHANGES_OF_TINY[name].items() if flat(TINY_BASELINE)[k] != v}
     assert difference(TINY_BASELINE, ARMS[f"tiny-{name}"]) == expected
+
+
+@pytest.mark.parametrize("name", CHANGES_OF_MIDDLE)
+def test_an_arm_of_tiny_models_on_some_images_changes_what_its_name_says(name):
+    recipe = ARMS[f"tiny-{name}"]
+    expected = MIDDLE | CHANGES_OF_MIDDLE[name]
+    expected = {k: v for k, v in expected.items() if flat(TINY_BASELINE)[k] != v}
+    model = {f"model.{key}" for key in {**TINY_VIT, **TINY_CNN, "pool": 0, "position": 0}}
+    found = difference(TINY_BASELINE, recipe)
+    if recipe.train_on != 10_000:  # how often, the next test asks
+        found |= {key: MIDDLE[key] for key in ("epochs", "repeats")}
+    if recipe.architecture == "CNN":
+        assert recipe.model == TINY_CNN
+        found = {k: v for k, v in found.items() if k not in model}
+    assert found == expected
+
+
+@pytest.mark.parametrize("architecture", ["vit", "cnn"])
+def test_whatever_their_number_as_many_images_are_shown_in_all(architecture):
+    rate = {"vit": "muon-0.01", "cnn": "adamw-0.04"}[architecture]
+    arms = [f"tiny-{architecture}-{n}" for n in COUNTS if n != 10_000]
+    for recipe in (ARMS[arm] for arm in (*arms, f"tiny-{architecture}-10000-{rate}")):
+        assert recipe.train_on * recipe.epochs * recipe.repeats == 330_000
 
 
 def test_the_baseline_has_what_the_arms_take_away():
@@ -127,7 +174,7 @@ def test_sizes_differ_in_the_pictures_and_how_often_they_are_shown(n):
 
 def test_every_arm_belongs_to_an_experiment_and_the_other_way_round():
     assert {arm for arms in EXPERIMENTS.values() for arm in arms} == set(ARMS)
-    tiny = {f"tiny-{name}" for name in CHANGES_OF_TINY}
+    tiny = {f"tiny-{name}" for name in (*CHANGES_OF_TINY, *CHANGES_OF_MIDDLE)}
     sizes = {f"{model}-{n}" for model in ("vit", "cnn") for n in COUNTS}
     assert set(ARMS) == {*CHANGES, *tiny, *sizes}
     assert [*EXPERIMENTS["class_token"]] == ["baseline", "mean"]
@@ -139,10 +186,9 @@ def test_every_arm_belongs_to_an_experiment_and_the_other_way_round():
         assert all(ARMS[arm] == recipe for arm, recipe in arms.items())
 
 
-def test_the_opponents_are_of_a_size():
-    vit, cnn = (
-        sum(p.numel() for p in model.parameters()) for model in (ViT(**SMALL_VIT), CNN(**SMALL_CNN))
-    )
+@pytest.mark.parametrize(("vit", "cnn"), [(SMALL_VIT, SMALL_CNN), (TINY_VIT, TINY_CNN)])
+def test_the_opponents_are_of_a_size(vit, cnn):
+    vit, cnn = (sum(p.numel() for p in model.parameters()) for model in (ViT(**vit), CNN(**cnn)))
     assert abs(vit - cnn) < 0.02 * min(vit, cnn)
 
 
@@ -452,7 +498,7 @@ def shifted(images, down, right):
 def test_shifts_are_measured_on_the_held_out_pictures_in_four_directions(tmp_path):
     vit = trained_run(tmp_path)
     _, _, images, labels = load_pictures(TINY)
-    *shifts, shuffle = experiments.measure_robustness(tmp_path)
+    *shifts, shuffle = experiments.measure_robustness(tmp_path, 4)
     assert [(record["event"], record["pixels"]) for record in shifts] == [
         ("shift", pixels) for pixels in range(5)
     ]
@@ -468,20 +514,20 @@ def test_shifts_are_measured_on_the_held_out_pictures_in_four_directions(tmp_pat
 def test_shuffling_is_nothing_to_a_model_without_positions(tmp_path):
     """With mean pooling the encoder is invariant; rounding may turn one picture of the 100."""
     trained_run(tmp_path, pool="mean", position="none")
-    unshifted, *_, shuffle = experiments.measure_robustness(tmp_path)
+    unshifted, *_, shuffle = experiments.measure_robustness(tmp_path, 1)
     assert shuffle["accuracy"] == pytest.approx(unshifted["accuracy"], abs=0.011)
 
 
 def test_it_is_measured_once_beside_the_log_where_it_is_asked_for(tmp_path, monkeypatch):
     measured = []
     monkeypatch.setattr(
-        experiments, "measure_robustness", lambda folder: measured.append(folder) or [{"a": 1}]
+        experiments, "measure_robustness", lambda *given: measured.append(given) or [{"a": 1}]
     )
     experiments.run_arm("a", 0, TINY, tmp_path, "cpu", "command")
     assert not (tmp_path / "a-0" / "robustness.jsonl").exists()
     for _ in range(2):
-        experiments.run_arm("a", 0, TINY, tmp_path, "cpu", "command", robustness=True)
-    assert measured == [tmp_path / "a-0"]
+        experiments.run_arm("a", 0, TINY, tmp_path, "cpu", "command", shifted=6)
+    assert measured == [(tmp_path / "a-0", 6)]
     assert json.loads((tmp_path / "a-0" / "robustness.jsonl").read_text()) == {"a": 1}
 
 
@@ -489,8 +535,8 @@ def test_each_picture_s_patches_are_shuffled_in_their_own_order(tmp_path, monkey
     seen = []
     monkeypatch.setattr(measurements, "evaluate", lambda _, images, *__: (seen.append(images), 0.5))
     trained_run(tmp_path)
-    experiments.measure_robustness(tmp_path)
-    assert len(seen) == 4 * 5 + 1
+    experiments.measure_robustness(tmp_path, 2)
+    assert len(seen) == 4 * 3 + 1
     before, after = seen[0], seen[-1]
     orders = set()
     for image, shuffled in zip(before, after, strict=True):
@@ -503,6 +549,14 @@ def test_each_picture_s_patches_are_shuffled_in_their_own_order(tmp_path, monkey
         blank = bytes(16)
         orders.add(tuple(mixed.index(patch) for patch in cut if patch != blank))
     assert len(orders) == 100
+
+
+def test_an_arm_is_shifted_as_far_as_the_experiments_that_ask_for_it_say():
+    shared = "tiny-vit-10000-muon-0.01"
+    assert experiments.largest_shift(shared, ["tiny_data_rates"]) is None
+    assert experiments.largest_shift(shared, ["tiny_data_rates", "tiny_motion"]) == 6
+    assert experiments.largest_shift("vit-500", ["robustness", "tiny_motion"]) == 4
+    assert experiments.largest_shift("mean", ["class_token", "robustness"]) is None
 
 
 # The logs that come with the package
@@ -543,7 +597,9 @@ def test_the_logs_in_the_repository_are_whole_and_say_how_they_came_about():
         if (path.parent / "robustness.jsonl").exists():
             lines = (path.parent / "robustness.jsonl").read_text(encoding="utf8").splitlines()
             records = [json.loads(line) for line in lines]
-            assert [record["event"] for record in records] == ["shift"] * 5 + ["shuffle"], name
+            pixels = experiments.largest_shift(arm, named)
+            events = [record["event"] for record in records]
+            assert events == ["shift"] * (pixels + 1) + ["shuffle"], name
     for arm, found in seeds.items():
         assert found == set(range(len(found))), arm
         alone = {*RECIPES, *EXPERIMENTS["figures"]}  # compared with nothing

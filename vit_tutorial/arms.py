@@ -11,6 +11,7 @@ from vit_tutorial.positions import POSITIONS
 from vit_tutorial.recipes import (
     SMALL_CNN,
     SMALL_VIT,
+    TINY_CNN,
     TINY_VIT,
     Recipe,
 )
@@ -21,8 +22,28 @@ SEEDS = 3  # of each arm, unless more are asked for
 # chance to what is compared. Of all rates in "tiny_rates", those that a recipe
 # has by default were the best.
 TINY = Recipe(model=TINY_VIT, epochs=5, choose_epoch=False)
+TINY_LONG = replace(TINY, epochs=20)
 RATES = (0.00125, 0.0025, 0.005, 0.01, 0.02)  # AdamW's, on all parameters
+CNN_RATES = (*RATES, 0.04)  # the same of a CNN, which bears more
 MUON_RATES = (0.0025, 0.005, 0.01, 0.02, 0.04)  # on the blocks' matrices
+
+# Data apart from time: however many images there are, 330,000 are shown in all,
+# the fewer the more often each. Nothing here may teach a model to bear shifts,
+# for that is what the ViT and a CNN of its size are compared in.
+TINY_PLAIN = replace(TINY, shift=0, drop_patches=0.0)
+TINY_MIDDLE = replace(TINY_PLAIN, train_on=10_000, epochs=11, repeats=3)
+TINY_MIDDLE_CNN = replace(
+    TINY_MIDDLE,
+    architecture="CNN",
+    model=TINY_CNN,
+    matrix_lr=None,
+    lr=0.04,
+)
+TINY_COUNTS = {  # images trained on beside 10,000, and how often
+    500: {"epochs": 11, "repeats": 60},
+    2_000: {"epochs": 11, "repeats": 15},
+    55_000: {"epochs": 6, "repeats": 1},
+}
 
 # Larger models, on fewer images.
 BASELINE = Recipe(model=SMALL_VIT, subset=10_000, validation=1_000, epochs=20)
@@ -44,6 +65,22 @@ def changed(recipe: Recipe, **changes) -> Recipe:
     """Return a recipe with these fields, or arguments of its model, changed."""
     model = {k: changes.pop(k) for k in ("pool", "position") if k in changes}
     return replace(recipe, model=recipe.model | model, **changes)
+
+
+def adamw_rates(name: str, recipe: Recipe, rates=RATES) -> dict[str, Recipe]:
+    """Give all weights to AdamW, at each of these rates, one an arm."""
+    return {
+        f"{name}-adamw-{rate}": changed(recipe, matrix_lr=None, lr=rate)
+        for rate in rates
+    }
+
+
+def muon_rates(name: str, recipe: Recipe) -> dict[str, Recipe]:
+    """Give the blocks' matrices to Muon, at each of its rates, one an arm."""
+    return {
+        f"{name}-muon-{rate}": changed(recipe, matrix_lr=rate)
+        for rate in MUON_RATES
+    }
 
 
 def parts_of(recipe: Recipe) -> dict[str, Recipe]:
@@ -72,19 +109,47 @@ def other_positions(recipe: Recipe) -> dict[str, Recipe]:
 # is trained once.
 EXPERIMENTS = {
     "tiny_rates": {
-        **{
-            f"tiny-vit-adamw-{rate}": changed(TINY, matrix_lr=None, lr=rate)
-            for rate in RATES
-        },
-        **{
-            f"tiny-vit-muon-{rate}": changed(TINY, matrix_lr=rate)
-            for rate in MUON_RATES
-        },
+        **adamw_rates("tiny-vit", TINY),
+        **muon_rates("tiny-vit", TINY),
     },
     "tiny_recipe": {
         "tiny-vit-muon-0.01": TINY,  # the baseline
         "tiny-vit-adamw-0.005": changed(TINY, matrix_lr=None, lr=0.005),
         **{f"tiny-{arm}": recipe for arm, recipe in parts_of(TINY).items()},
+    },
+    "tiny_data_rates": {  # the rates for "tiny_data", chosen in its middle
+        **adamw_rates("tiny-vit-10000", TINY_MIDDLE),
+        **muon_rates("tiny-vit-10000", TINY_MIDDLE),
+        **adamw_rates("tiny-cnn-10000", TINY_MIDDLE_CNN, CNN_RATES),
+    },
+    "tiny_data": {
+        "tiny-vit-10000-muon-0.01": TINY_MIDDLE,
+        "tiny-cnn-10000-adamw-0.04": TINY_MIDDLE_CNN,
+        **{
+            f"tiny-{name}-{count}": replace(recipe, train_on=count, **often)
+            for count, often in TINY_COUNTS.items()
+            for name, recipe in (("vit", TINY_MIDDLE), ("cnn", TINY_MIDDLE_CNN))
+        },
+    },
+    "tiny_motion": {
+        "tiny-vit-10000-muon-0.01": TINY_MIDDLE,
+        "tiny-cnn-10000-adamw-0.04": TINY_MIDDLE_CNN,
+        **{
+            f"tiny-{name}-shift-{pixels}": replace(recipe, shift=pixels)
+            for pixels in (1, 2, 4)
+            for name, recipe in (("vit", TINY_MIDDLE), ("cnn", TINY_MIDDLE_CNN))
+        },
+    },
+    "tiny_positions": {  # and the class token
+        "tiny-vit-muon-0.01": TINY,  # the baseline
+        "tiny-mean": changed(TINY, pool="mean"),
+        "tiny-no-flip": changed(TINY, flip=False),
+        **{f"tiny-{k}": recipe for k, recipe in other_positions(TINY).items()},
+    },
+    "tiny_long": {  # four times as long
+        "tiny-long": TINY_LONG,
+        "tiny-long-no-augmentation": changed(TINY_LONG, flip=False, shift=0),
+        "tiny-long-erase": changed(TINY_LONG, erase=8),
     },
     "class_token": {
         "baseline": BASELINE,
@@ -115,7 +180,7 @@ EXPERIMENTS["robustness"] = EXPERIMENTS["data_size"]
 ARMS = {
     arm: recipe for arms in EXPERIMENTS.values() for arm, recipe in arms.items()
 }
-# Tested also on shifted and shuffled images.
-MEASURED = {"robustness"}
+# Tested also on shuffled images and on images shifted by up to so many pixels.
+MEASURED = {"robustness": 4, "tiny_data": 6, "tiny_motion": 6}
 # What their positions are after every epoch is kept.
 PROGRESS = ("figure-cls",)

@@ -45,12 +45,13 @@ def run_arm(
     out: Path,
     device: str,
     command: str,
-    robustness: bool = False,
+    shifted: int | None = None,
 ) -> str:
     """Train one arm with one seed, unless that is done; go on where it stopped.
 
-    robustness: measure that too, unless it is done, and write it beside the
-    log. Returns a line to print.
+    shifted: test the model also on images shifted by up to so many pixels and
+    on shuffled ones, unless that is done, and write it beside the log. Returns
+    a line to print.
     """
     folder = out / f"{arm}-{seed}"
     if device == "cpu":
@@ -58,8 +59,8 @@ def run_arm(
         torch.set_num_threads(1)
     said = train_arm(arm, seed, recipe, folder, device, command)
     path = folder / "robustness.jsonl"
-    if robustness and not path.exists():
-        write_log(path, measure_robustness(folder))
+    if shifted is not None and not path.exists():
+        write_log(path, measure_robustness(folder, shifted))
         said += "; shifts and shuffling measured"
     return said
 
@@ -215,6 +216,16 @@ def arms_of(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(a for name in names for a in EXPERIMENTS[name]))
 
 
+def largest_shift(arm: str, names: Sequence[str]) -> int | None:
+    """Return how far experiments shift an arm's images; None: not at all."""
+    asked = [
+        pixels
+        for name, pixels in MEASURED.items()
+        if name in names and arm in EXPERIMENTS[name]
+    ]
+    return max(asked, default=None)
+
+
 def planned(given: argparse.Namespace) -> dict[str, tuple[Recipe, int]]:
     """Return the runs that a command asks for: {name: (recipe, seed)}.
 
@@ -236,12 +247,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command += f" --arms {' '.join(given.arms)}"
     if given.seeds > SEEDS:
         command += f" --seeds {given.seeds}"
-    measured = MEASURED.intersection(given.name)
     runs = {}
     for name, (recipe, seed) in planned(given).items():
         arm = name.removesuffix(f"-{seed}")
-        robust = any(arm in EXPERIMENTS[name] for name in measured)
-        run = (arm, seed, recipe, given.out, given.device, command, robust)
+        shifted = largest_shift(arm, given.name)
+        run = (arm, seed, recipe, given.out, given.device, command, shifted)
         runs[name] = run
     finished, failed = [], []
     workers = ProcessPoolExecutor(

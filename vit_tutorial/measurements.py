@@ -16,8 +16,6 @@ from vit_tutorial.saving import load_model
 from vit_tutorial.train import evaluate
 from vit_tutorial.vit import ViT
 
-SHIFTS = range(5)  # pixels, in each of four directions
-
 
 def record_progress(path: Path, epoch: int, vit: ViT) -> None:
     """Add to a file how similar a ViT's position embeddings have become.
@@ -36,12 +34,12 @@ def record_progress(path: Path, epoch: int, vit: ViT) -> None:
     write_log(path, [*before, now])
 
 
-def measure_robustness(folder: Path) -> list[dict]:
+def measure_robustness(folder: Path, most: int) -> list[dict]:
     """Test a trained model on held-out images, shifted or shuffled.
 
     They are the images that its epoch was chosen on; the test set is not read.
-    Each shift is the mean of four directions. Shuffling moves patches of
-    4 x 4 pixels, in each image in its own way.
+    Each shift, from 0 to `most` pixels, is the mean of four directions.
+    Shuffling moves patches of 4 x 4 pixels, in each image in its own way.
     """
     start, model = read_log(folder)[0], load_model(folder / "model.safetensors")
     recipe = Recipe(**start["recipe"])
@@ -54,7 +52,7 @@ def measure_robustness(folder: Path) -> list[dict]:
 
     records = []
     still = torch.zeros(len(images), dtype=torch.int64)
-    for pixels in SHIFTS:
+    for pixels in range(most + 1):
         along = still + pixels
         moves = [
             (along, still),

@@ -56,6 +56,11 @@ TINY_VIT = GREY_PICTURES | {  # 19,658 parameters, for experiments of many seeds
     "dim_head": 16,
     "mlp_dim": 64,
 }
+TINY_CNN = {  # 19,986 parameters
+    "num_classes": 10,
+    "channels": 1,
+    "widths": (8, 16, 34),
+}
 
 LEAST = {"epochs": 1, "repeats": 1, "batch_size": 1, "shift": 0, "erase": 0}
 ABOVE_ZERO = ("lr", "matrix_lr", "clip")
