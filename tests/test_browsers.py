@@ -39,6 +39,14 @@ def page(request):
 # Every figure on the book's pages
 
 
+# Hides what is around the figures: to lay out a chapter's text and its equations at every key takes
+# WebKit longer than all else here.
+ALONE = """() => {
+    const style = document.createElement("style");
+    style.textContent =
+        ".bd-article :not(:has(.vt-live), .vt-live, .vt-live *) { display: none !important }";
+    document.head.append(style);
+}"""
 # The figure that is asked, once it is there; its id and the one of "Reset" are for clicks.
 ARRIVE = """(number) => {
     for (const id of ["asked", "reset"]) document.getElementById(id)?.removeAttribute("id");
@@ -85,6 +93,7 @@ def look(page):
 @pytest.mark.parametrize("chapter", chapters_figures())
 def test_every_figure_acts_by_keyboard_and_pointer_and_shows_what_pytorch_computes(page, chapter):
     page.goto((HTML / "book" / f"{chapter}.html").as_uri())
+    page.evaluate(ALONE)
     for number, name in enumerate(chapters_figures()[chapter]):
         arrived = soon(page.evaluate, ARRIVE, number)
         assert arrived["cards"] == 1
