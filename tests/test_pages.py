@@ -166,6 +166,19 @@ def axe_reports(page):
     ]
 
 
+# Each listing, output, table and equation, folded ones unfolded, that is wider than its box.
+SIDEWAYS = """async () => {
+    if (window.MathJax) await MathJax.startup.promise;
+    for (const folded of document.querySelectorAll("details")) folded.open = true;
+    const boxes = "pre, table, .cell_output, .output, .pst-scrollable-table-container";
+    return [...document.querySelectorAll(`:is(${boxes}, mjx-container[display])`)]
+        .filter((e) => e.closest(".bd-article") && e.scrollWidth > e.clientWidth)
+        .map((e) => `${e.scrollWidth} > ${e.clientWidth} pixels: ${e.textContent.slice(0, 80)}`);
+}"""
+# With the contents in a third column, without them, and with room to spare.
+SCREENS = (1280, 1024, 1600)
+
+
 def bring_to_life(page):
     """Scroll to every figure, as a reader does, and look past its question for a guess."""
     for live in page.locator(".vt-live").all():
@@ -181,7 +194,7 @@ def bring_to_life(page):
 
 @pytest.fixture(scope="session")
 def look(browser, addresses):
-    """Open a page once, and tell what was seen: see OBSERVE, and `noise` and `axe`."""
+    """Open a page once, and tell what was seen: OBSERVE, and `noise`, `axe` and `sideways`."""
     page, noise = browser.new_page(reduced_motion="reduce"), []
 
     def hear(line):
@@ -222,6 +235,11 @@ def look(browser, addresses):
             if scheme == "http":
                 seen[way]["axe"] = axe_reports(page)
             seen[way]["noise"] = [*noise]
+        if scheme == "file":
+            sideways = seen[way]["sideways"] = {}
+            for width in SCREENS:
+                change(way[0], width)
+                sideways[width] = page.evaluate(SIDEWAYS)
         return seen
 
     yield lambda name, scheme, theme, width: looks(name, scheme)[theme, width]
@@ -267,26 +285,9 @@ class TestPage:
         assert all(x >= 0 for x in seen["starts"])
 
 
-# Each listing, output, table and equation, folded ones unfolded, that is wider than its box.
-SIDEWAYS = """async () => {
-    if (window.MathJax) await MathJax.startup.promise;
-    for (const folded of document.querySelectorAll("details")) folded.open = true;
-    const boxes = "pre, table, .cell_output, .output, .pst-scrollable-table-container";
-    return [...document.querySelectorAll(`:is(${boxes}, mjx-container[display])`)]
-        .filter((e) => e.closest(".bd-article") && e.scrollWidth > e.clientWidth)
-        .map((e) => `${e.scrollWidth} > ${e.clientWidth} pixels: ${e.textContent.slice(0, 80)}`);
-}"""
-
-
 @pytest.mark.parametrize("name", PAGES)
-def test_nothing_to_read_scrolls_sideways_on_a_screen(browser, addresses, name):
-    """With the contents in a third column, without them, and with room to spare."""
-    page = browser.new_page()
-    page.goto(f"{addresses['file']}/{name}")
-    for width in (1280, 1024, 1600):
-        page.set_viewport_size({"width": width, "height": 720})
-        assert page.evaluate(SIDEWAYS) == [], width
-    page.close()
+def test_nothing_to_read_scrolls_sideways_on_a_screen(look, name):
+    assert look(name, "file", "dark", 1280)["sideways"] == {width: [] for width in SCREENS}
 
 
 @each_page
