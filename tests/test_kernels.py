@@ -68,7 +68,7 @@ def call(browser):
     page.close()
 
 
-SIDES = [(1, 1, 1), (2, 3, 5), (3, 4, 2), (4, 5, 1), (5, 8, 6), (6, 7, 3), (9, 10, 4), (8, 13, 7)]
+SIDES = [(1, 1, 1), (2, 3, 5), (3, 4, 2), (4, 5, 1), (5, 8, 6), (6, 7, 3), (9, 10, 4), (8, 21, 7)]
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -83,6 +83,10 @@ def test_products_are_products_at_every_edge(call, rows, columns, length, plain)
     turned = a.T.contiguous()
     _, _, d = call(rows, columns, length, turned, 1, rows, b, columns, c, columns, 0, 0)
     torch.testing.assert_close(d, a @ b)
+    # b in panels of eight columns, one after the other
+    panels = F.pad(b, (0, -columns % 8)).view(length, -1, 8).transpose(0, 1).contiguous()
+    *_, c, _ = call(rows, columns, length, a, length, 1, panels, 8, c, columns, bias, 0)
+    torch.testing.assert_close(c, a @ b + bias)
     # added to what is there, from rows that overlap
     band = torch.randn(length + 2 * (rows - 1))
     overlapping = torch.stack([band[2 * i : 2 * i + length] for i in range(rows)])

@@ -44,22 +44,23 @@ KERNEL(transpose)(float *out, const float *x, int rows, int columns,
 // Each row: e^(scale x), over their sum. The largest is taken off first, which
 // changes no weight and keeps exponentials from overflowing.
 KERNEL(softmax)(float *x, int rows, int columns, float scale) {
+  const float nothing = -__builtin_inff();
+  int left = columns & 3, whole = columns - left;
   for (; rows > 0; rows--, x += columns) {
-    f4 most = splat(-__builtin_inff());
-    for (int j = 0; j < columns; j += 4)
-      most = larger(most, take(x + j, columns - j, -__builtin_inff()));
+    f4 most = take_end(x + whole, left, nothing);
+    for (int j = 0; j < whole; j += 4) most = larger(most, load(x + j));
     most = larger(most, __builtin_shufflevector(most, most, 2, 3, 0, 1));
     most = larger(most, __builtin_shufflevector(most, most, 1, 0, 3, 2));
-    f4 total = splat(0);
-    for (int j = 0; j < columns; j += 4) {
-      f4 score = take(x + j, columns - j, -__builtin_inff());
-      f4 share = exponential((score - most) * scale);
+    f4 end = exponential((take_end(x + whole, left, nothing) - most) * scale);
+    f4 total = end;
+    for (int j = 0; j < whole; j += 4) {
+      f4 share = exponential((load(x + j) - most) * scale);
       total += share;
-      put(x + j, share, columns - j);
+      put(x + j, share, 4);
     }
     f4 inverse = splat(1 / sum(total));
-    for (int j = 0; j < columns; j += 4)
-      put(x + j, load(x + j) * inverse, columns - j);
+    for (int j = 0; j < whole; j += 4) put(x + j, load(x + j) * inverse, 4);
+    put_end(x + whole, end * inverse, left);
   }
 }
 

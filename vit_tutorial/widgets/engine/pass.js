@@ -10,7 +10,6 @@ export function sizes(config, n) {
     pixels: n * p1 * (p2 ?? p1) * config.channels,
     rows: n * dim, // positions, later the output of a norm
     keys: dim_head * n, // a head's keys as columns
-    values: n * dim_head, // a head's values as rows
     joined: n * inner, // what all heads put out
     between: n * dim, // the stream after a layer's attention
     hidden: n * mlp_dim,
@@ -20,9 +19,7 @@ export function sizes(config, n) {
     predictions: (depth + 1) * num_classes,
   };
   const layer = {
-    q: n * inner,
-    k: n * inner,
-    v: n * inner,
+    qkv: n * 3 * inner,
     attention: heads * n * n,
     attended: n * dim,
     fed: n * dim,
@@ -52,8 +49,28 @@ export function handOver(memory, config, pass, parts) {
   );
   const layers = pass.layers.map((layer) =>
     Object.fromEntries(
-      parts.map((name) => [name, memory.read(layer[name], each[name])]),
+      parts.map((name) => [
+        name,
+        name in each
+          ? memory.read(layer[name], each[name])
+          : byHead(memory.view(layer.qkv, each.qkv), config, pass.n, name),
+      ]),
     ),
   );
   return { logits: predictions.at(-1), predictions, layers };
+}
+
+// Of queries, keys and values side by side, (n, 3 h*d), the q or k, (h, n, d),
+// or the v, (h, d, n).
+function byHead(qkv, { heads, dim_head: d }, n, name) {
+  const inner = heads * d;
+  const first = "qkv".indexOf(name) * inner;
+  const [token, entry] = name === "v" ? [1, n] : [d, 1]; // from one to the next
+  const found = new Float32Array(n * inner);
+  for (let head = 0; head < heads; head++)
+    for (let i = 0; i < n; i++)
+      for (let j = 0; j < d; j++)
+        found[head * n * d + i * token + j * entry] =
+          qkv[i * 3 * inner + first + head * d + j];
+  return found;
 }

@@ -33,13 +33,17 @@ static inline void block(int rows, int columns, int length, const float *a,
 // c = a b + added: (rows, length) times (length, columns). Steps between rows,
 // and along a row of a, are free: a may be transposed (a_row = 1), and its rows
 // may overlap. What is added may be one row for all, a bias (added_row = 0), or
-// c itself.
+// c itself. b_row = 8 says that b lies in panels, eight columns each, of which
+// the next follows when the last has ended: a large matrix is then read from one
+// end to the other, while wide rows would come from all over the memory for each
+// panel, and drive each other out of the cache.
 KERNEL(product)(int rows, int columns, int length, const float *a, int a_row,
                 int a_column, const float *b, int b_row, float *c, int c_row,
                 const float *added, int added_row) {
-  for (int j = 0; j < columns; j += 8)
+  int panel = b_row == 8 ? 8 * length : 8; // from one to the next
+  for (int j = 0; j < columns; j += 8, b += panel)
     for (int i = 0; i < rows; i += 4)
       block(rows - i, columns - j, length, a + i * a_row, a_row, a_column,
-            b + j, b_row, c + i * c_row + j, c_row,
+            b, b_row, c + i * c_row + j, c_row,
             added ? added + i * added_row + j : 0, added_row);
 }

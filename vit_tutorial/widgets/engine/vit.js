@@ -8,7 +8,7 @@
 // 3.1 and appendix A.
 
 import { dequantise } from "./dequantise.js";
-import { columns, linear, place } from "./linear.js";
+import { linear, place } from "./linear.js";
 import { Memory } from "./memory.js";
 import { handOver, layOut, sizes } from "./pass.js";
 import { positionTable } from "./positions.js";
@@ -18,6 +18,7 @@ export class ViT {
   #norms = {}; // where each norm's weight and bias are
   #parts; // where the weights of the embedding, each layer and the head are
   #buffers; // the address behind them: a pass puts its own numbers there
+  #pass; // where the last one has put them
 
   // payload: { config, tensors, data }, as page_vit() in packing.py makes it of
   // a ViT; or the weights themselves in place of data, as trainer.js has them.
@@ -58,7 +59,7 @@ export class ViT {
         const join = `${name}.0.fn.to_out.0`; // one full head has none
         return {
           norm: normAt(`${name}.0.norm`),
-          qkv: this.#byHead(linearAt(`${name}.0.fn.to_qkv`)),
+          qkv: linearAt(`${name}.0.fn.to_qkv`),
           join: `${join}.weight` in tensors ? linearAt(join) : null,
           mlpNorm: normAt(`${name}.1.norm`),
           widen: linearAt(`${name}.1.fn.net.0`),
@@ -71,21 +72,13 @@ export class ViT {
     this.#buffers = this.#memory.free;
   }
 
-  // The layer that makes queries, keys and values, as three for each head.
-  #byHead(qkv) {
-    const { heads, dim_head: d } = this.config;
-    return range(heads).map((head) => {
-      const [q, k, v] = [0, 1, 2].map((which) =>
-        columns(qkv, (which * heads + head) * d, d),
-      );
-      return { q, k, v };
-    });
-  }
-
   // A pass puts its numbers over those of the last.
   #begin(n) {
-    this.#memory.release(this.#buffers);
-    return layOut(this.#memory, this.config, n);
+    if (this.#pass?.n !== n) {
+      this.#memory.release(this.#buffers);
+      this.#pass = layOut(this.#memory, this.config, n);
+    }
+    return this.#pass;
   }
 
   // Read one image: bytes, c * H * W of them, channel by channel. Of `changes`,
@@ -244,26 +237,25 @@ export class ViT {
     }
     const { product, softmax, transpose } = this.#memory.kernels;
     const { heads, dim_head: d } = this.config;
-    const { n, rows, keys, values, joined } = pass;
+    const { n, rows, keys, joined } = pass;
     const layer = pass.layers[number];
     const { qkv, join } = this.#parts.layers[number];
     const inner = heads * d;
+    const step = 3 * inner; // from a token's queries to the next one's
+    this.#linear(rows, n, qkv, layer.qkv); // eq. 5
     for (let head = 0; head < heads; head++) {
-      const [q, k] = [layer.q, layer.k].map((all) => all + 4 * head * n * d);
-      this.#linear(rows, n, qkv[head].q, q); // eq. 5
-      this.#linear(rows, n, qkv[head].k, k);
-      this.#linear(rows, n, qkv[head].v, values);
-      transpose(keys, k, n, d, d);
-      transpose(layer.v + 4 * head * d * n, values, n, d, d);
+      const q = layer.qkv + 4 * head * d; // the head's columns of (n, 3 h*d)
+      const [k, v] = [q + 4 * inner, q + 8 * inner];
+      transpose(keys, k, n, d, step);
       const map = layer.attention + 4 * head * n * n;
       if (headsOff[number]?.includes(head)) {
         this.#memory.view(map, n * n).fill(0);
       } else {
-        product(n, n, d, q, d, 1, keys, n, map, n, 0, 0); // eq. 6: q k^T
+        product(n, n, d, q, step, 1, keys, n, map, n, 0, 0); // eq. 6: q k^T
         softmax(map, n, n, 1 / (Math.sqrt(d) * temperature));
       }
       const out = joined + 4 * head * d; // the head's columns of (n, h*d)
-      product(n, d, n, map, n, 1, values, d, out, inner, 0, 0); // eq. 7: A v
+      product(n, d, n, map, n, 1, v, step, out, inner, 0, 0); // eq. 7: A v
     }
     if (join) {
       this.#linear(joined, n, join, layer.attended); // eq. 8
