@@ -297,6 +297,30 @@ def test_what_a_pass_returned_stays_when_the_next_one_is_computed(page, fashion,
     torch.testing.assert_close(torch.tensor(seen["normed"]), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("d", [4, 5])
+def test_what_a_layer_computes_on_its_way_is_pytorchs(page, d):
+    vit = randomise(ViT(**SMALL | {"heads": 3, "dim_head": d}), std=0.5)
+    image = torch.randint(256, (1, 1, 12, 12), dtype=torch.uint8)
+    script = """({ payload, picture }) => {
+        const { layers } = new $vit.ViT(payload).inside($dequantise.fromBase64(picture));
+        return layers.map((layer) =>
+            Object.fromEntries(Object.entries(layer).map(([name, each]) => [name, [...each]])));
+    }"""
+    seen = page.evaluate(script, {"payload": page_vit(vit), "picture": as_text(image[0])})
+    vit = dequantised(vit)
+    with torch.no_grad():
+        stream = list(vit.transformer.stream(vit.embed(image / 255)))
+        for i, (ours, (attention, _)) in enumerate(zip(seen, vit.transformer.layers, strict=True)):
+            before, between, after = stream[2 * i : 2 * i + 3]
+            qkv = attention.fn.to_qkv(attention.norm(before)).view(-1, 3, 3, d)  # (n, which, h, d)
+            q, k, v = qkv.permute(1, 2, 0, 3)
+            expected = {"q": q, "k": k, "v": v.mT, "attended": between - before}
+            expected |= {"fed": after - between, "out": after}
+            for name, numbers in expected.items():
+                found = torch.tensor(ours[name])
+                torch.testing.assert_close(found, numbers.flatten(), atol=1e-5, rtol=1e-4)
+
+
 # The weights on their way
 
 
