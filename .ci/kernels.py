@@ -18,7 +18,7 @@ MODULES = {"kernels": [], "gradients": [], "fused": ["-mrelaxed-simd"]}  # and f
 SUMS = ENGINE / "kernels.sha256"
 COMPILER = "0.17.1"  # other releases make other bytes of the same source
 FLAGS = [
-    *("--target=wasm32-freestanding", "-msimd128", "-O3", "-nostdlib", "-Wall", "-Wextra"),
+    *("--target=wasm32-freestanding", "-msimd128", "-Os", "-nostdlib", "-Wall", "-Wextra"),
     "-fno-builtin",  # there is no library whose memcpy a loop could become
     *("-Wl,--no-entry", "-Wl,--import-memory", "-Wl,--export=__heap_base", "-Wl,--strip-all"),
     # No kernel needs a stack, for all is in registers, nor data: two modules share one memory.

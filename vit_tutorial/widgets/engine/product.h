@@ -3,13 +3,15 @@
 
 // Four rows and eight columns of a product: every number that is read is used
 // several times, which is what makes it fast. At the lower edge the last row
-// stands in for those beyond it, and nothing else is written.
+// stands in for those beyond it, and nothing else is written. The loops over four
+// rows are unrolled, so that all sums stay in registers.
 static inline void block(int rows, int columns, int length, const float *a,
                          int a_row, int a_column, const float *b, int b_row,
                          float *c, int c_row, const float *added,
                          int added_row) {
   const float *row[4];
   f4 sums[4][2];
+#pragma unroll
   for (int r = 0; r < 4; r++) {
     int there = r < rows ? r : rows - 1;
     row[r] = a + there * a_row;
@@ -18,12 +20,14 @@ static inline void block(int rows, int columns, int length, const float *a,
   }
   for (; length > 0; length--, b += b_row) {
     f4 left = load(b), right = load(b + 4);
+#pragma unroll
     for (int r = 0; r < 4; r++) {
       sums[r][0] = times_plus(splat(*row[r]), left, sums[r][0]);
       sums[r][1] = times_plus(splat(*row[r]), right, sums[r][1]);
       row[r] += a_column;
     }
   }
+#pragma unroll
   for (int r = 0; r < 4; r++) {
     if (r < rows) put(c + r * c_row, sums[r][0], columns);
     if (r < rows) put(c + r * c_row + 4, sums[r][1], columns - 4);
