@@ -28,17 +28,20 @@ export class Cutter {
     const { height, width, p1, p2, channels } = this.#config;
     const values = this.#values;
     const columns = width / p2;
-    for (const place of kept) {
-      const top = Math.floor(place / columns) * p1 - down;
-      const left = (place % columns) * p2 - right;
-      for (let y = top; y < top + p1; y++) {
-        const start = y >= 0 && y < height ? y * width : -1;
-        for (let seen = left; seen < left + p2; seen++) {
-          const x = flip ? width - 1 - seen : seen;
-          const inside = start >= 0 && x >= 0 && x < width;
-          for (let c = 0; c < channels; c++) {
-            const byte = inside ? pixels[c * height * width + start + x] : 0;
-            numbers[i++] = values[c][byte];
+    for (let c = 0; c < channels; c++) {
+      const table = values[c];
+      const plane = c * height * width;
+      let at = i + c;
+      for (const place of kept) {
+        const top = Math.floor(place / columns) * p1 - down;
+        const left = (place % columns) * p2 - right;
+        for (let y = top; y < top + p1; y++) {
+          const row = y >= 0 && y < height ? plane + y * width : -1;
+          for (let seen = left; seen < left + p2; seen++) {
+            const x = flip ? width - 1 - seen : seen;
+            const inside = row >= 0 && x >= 0 && x < width;
+            numbers[at] = table[inside ? pixels[row + x] : 0];
+            at += channels;
           }
         }
       }
