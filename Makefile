@@ -35,9 +35,10 @@ replace: ## put a run's model in the place of one that the book shows, and renew
 	$(BIN)/python .ci/sneaker.py
 	$(MAKE) book
 
-lint: .venv/.all ## find what ruff would write otherwise
+lint: .venv/.all ## find what ruff would write otherwise, and what types forbid
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ty check --python .venv
 
 format: .venv/.all ## let ruff write it
 	$(BIN)/python -m ruff check --fix .

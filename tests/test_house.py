@@ -2,13 +2,10 @@
 
 import platform
 import re
-import subprocess
 import sys
 import tomllib
-import zipfile
 from datetime import date
 from importlib.metadata import version
-from shutil import copytree, ignore_patterns
 
 import pytest
 import torch
@@ -190,24 +187,6 @@ def test_every_text_gives_the_repository_s_address_as_the_configuration_does():
     for path in [*ROOT.glob("*.md"), *ROOT.glob("*.toml"), *ROOT.glob("book/*.md")]:
         named = re.findall(r"https://github\.com/[\w-]+/vit-tutorial\b", path.read_text("utf8"))
         assert set(named) <= {url}, path.name
-
-
-def test_the_installed_package_carries_its_data(tmp_path):
-    """Colab has the wheel and nothing else."""
-    # What is left out is for whoever works on the files, not for whoever imports them.
-    ignored = ignore_patterns("__pycache__", "*.pyc", ".ruff_cache", "ruff.toml")
-    copytree(ROOT / "vit_tutorial", tmp_path / "vit_tutorial", ignore=ignored)
-    for name in ["pyproject.toml", "README.md", "LICENSE"]:
-        (tmp_path / name).write_text((ROOT / name).read_text("utf8"), "utf8")
-    files = {
-        path.relative_to(tmp_path).as_posix()
-        for path in tmp_path.glob("vit_tutorial/**/*")
-        if path.is_file()
-    }
-    build = "from setuptools.build_meta import build_wheel; print(build_wheel('.'))"
-    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    assert files <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_the_readme_s_python_runs_as_it_stands():

@@ -1,6 +1,7 @@
 """Fit a trained model to another task: new classes, another image size."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -25,8 +26,8 @@ def adapt(
     Raises ValueError for sizes that do not fit.
     Source: section 3.2, fine-tuning.
     """
-    changes = {"num_classes": num_classes, "image_size": image_size}
-    changes = {name: v for name, v in changes.items() if v is not None}
+    asked = {"num_classes": num_classes, "image_size": image_size}
+    changes: dict[str, Any] = {n: v for n, v in asked.items() if v is not None}
     arguments = vit.config | changes
     build_empty(ViT, **arguments)  # too large a size is found without memory
     with torch.random.fork_rng(devices=[]):  # the caller's stay as they were
@@ -40,7 +41,7 @@ def adapt(
             state[key] = new.state_dict()[key]  # zeros
         new.facts.pop("class_names", None)
     new.load_state_dict(state)
-    return new.to(vit.mlp_head[1].weight).train(vit.training)
+    return new.to(next(vit.parameters())).train(vit.training)
 
 
 def build_empty(make: Callable[..., ViT], *variant: str, **arguments) -> ViT:

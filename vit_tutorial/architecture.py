@@ -4,6 +4,8 @@ From top to bottom: the image and its patches, the tokens, the encoder, and what
 is read off the class token. The drawing is 10.4 units wide and 11.2 high.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from einops import rearrange
@@ -20,7 +22,7 @@ from vit_tutorial.checks import check_sizes, check_tensor
 from vit_tutorial.patches import patch_grid, patchify
 from vit_tutorial.plots import ACCENT, BLUE, INK, pixels_of
 
-CENTRED = {"ha": "center", "va": "center"}
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 
 
 def draw_architecture(image, patch_size: int, answer: str) -> Figure:
@@ -109,8 +111,9 @@ def draw_readout(ax: Axes, answer: str) -> None:
     draw_arrow(ax, (1.15, 1.25), (2.0, 1.25))
     draw_box(ax, (2.0, 0.85), 3.0, 0.8, "norm → linear")
     draw_arrow(ax, (5.0, 1.25), (5.9, 1.25))
-    style = {"ha": "left", "va": "center", "fontsize": 13, "color": ACCENT}
-    ax.text(6.1, 1.25, answer, **style)
+    ax.text(
+        6.1, 1.25, answer, ha="left", va="center", fontsize=13, color=ACCENT
+    )
 
 
 def draw_class_token(ax: Axes, x: float, y: float) -> None:
@@ -119,13 +122,14 @@ def draw_class_token(ax: Axes, x: float, y: float) -> None:
 
 
 def draw_arrow(ax: Axes, start, end) -> None:
-    style = {"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.2}
-    style |= {"color": INK, "shrinkA": 0, "shrinkB": 0}
+    style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 12}
+    style |= {"linewidth": 1.2, "color": INK, "shrinkA": 0, "shrinkB": 0}
     ax.add_patch(FancyArrowPatch(start, end, **style))
 
 
 def draw_box(ax: Axes, corner, width, height, text: str, colour=INK) -> None:
-    style = {"boxstyle": "round,pad=0,rounding_size=0.15", "fill": False}
+    box = "round,pad=0,rounding_size=0.15"
+    style: dict[str, Any] = {"boxstyle": box, "fill": False}
     style |= {"edgecolor": colour, "linewidth": 1.6}
     ax.add_patch(FancyBboxPatch(corner, width, height, **style))
     x, y = corner

@@ -119,5 +119,5 @@ def reader_of(state: Mapping) -> str | None:
     for reader in READERS:
         expected = names_in(nearest_spelling(reader, names))
         known[reader] = len(expected & names.keys()) / len(expected)
-    best = max(known, key=known.get)
+    best = max(known, key=known.__getitem__)
     return best if known[best] > 1 / 2 else None

@@ -8,14 +8,16 @@ import functools
 import inspect
 import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+Constructor = TypeVar("Constructor", bound=Callable)
 LARGEST = 2**31 - 1  # of a size; some of PyTorch's kernels count no further
 
 
@@ -42,7 +44,7 @@ def check_sizes(**sizes: int) -> tuple[int, ...]:
     return tuple(check_size(name, size) for name, size in sizes.items())
 
 
-def check_pixels(name: str, size: int | tuple[int, int]) -> int | tuple:
+def check_pixels(name: str, size: int | tuple[int, ...]) -> int | tuple:
     """Return a size in pixels in the form it was given: one int, or a pair.
 
     Raises ValueError for anything but whole numbers of at least 1.
@@ -112,7 +114,7 @@ ARGUMENTS = {
 }
 
 
-def checked(constructor: Callable) -> Callable:
+def checked(constructor: Constructor) -> Constructor:
     """Check a constructor's arguments before it runs, each by its name.
 
     They reach it as plain Python values; names that ARGUMENTS does not list
@@ -131,7 +133,7 @@ def checked(constructor: Callable) -> Callable:
                 given.arguments[name] = ARGUMENTS[name](name, value)
         return constructor(*given.args, **given.kwargs)
 
-    return check_first
+    return cast(Constructor, check_first)
 
 
 def arguments_of(names: Mapping) -> dict:
@@ -140,7 +142,7 @@ def arguments_of(names: Mapping) -> dict:
     return {name: names[name] for name in names if name not in hidden}
 
 
-def check_choice(name: str, choice: str, choices: Sequence[str]) -> None:
+def check_choice(name: str, choice: str, choices: Collection[str]) -> None:
     """Raise ValueError unless `choice` is one of the names in `choices`."""
     if not isinstance(choice, str) or choice not in choices:
         raise ValueError(

@@ -170,21 +170,21 @@ def normalize(
             "expected uint8 images of shape (n, c, H, W), got "
             f"{images.dtype} {tuple(images.shape)}"
         )
-    mean, std = numbers("mean", mean), numbers("std", std)
-    if not mean.shape == std.shape == images.shape[1:2]:
+    means, stds = numbers("mean", mean), numbers("std", std)
+    if not means.shape == stds.shape == images.shape[1:2]:
         raise ValueError(
             f"images of {images.shape[1]} channels need as many numbers in "
-            f"mean and in std, got {mean.tolist()} and {std.tolist()}"
+            f"mean and in std, got {means.tolist()} and {stds.tolist()}"
         )
-    if not (std > 0).all():
-        raise ValueError(f"every std must be above zero, got {std.tolist()}")
+    if not (stds > 0).all():
+        raise ValueError(f"every std must be above zero, got {stds.tolist()}")
     # Waiting for these few numbers would mean waiting for everything that a GPU
     # still has to do.
-    mean, std = (
+    means, stds = (
         values.view(-1, 1, 1).to(images.device, non_blocking=images.is_cuda)
-        for values in (mean, std)
+        for values in (means, stds)
     )
-    return (images.float() / 255 - mean) / std
+    return (images.float() / 255 - means) / stds
 
 
 def numbers(name: str, values: Sequence[float]) -> Tensor:
@@ -273,7 +273,7 @@ def download(dataset: Dataset, name: str) -> Path:
                 dataset.sha256[name],
                 fname=name,
                 path=CACHE,
-                downloader=downloader,
+                downloader=downloader,  # ty: ignore[invalid-argument-type]
             )
             return Path(path)
         except (OSError, ValueError) as error:  # ValueError: the checksum
@@ -357,5 +357,6 @@ def read_cifar10_files(split: str) -> tuple[Path, bytearray]:
             )
         with tarfile.open(source) as tar:  # in its order: seeking is slow
             members = (member for member in tar if member.name in files)
-            content = {m.name: tar.extractfile(m).read() for m in members}
+            opened = ((each.name, tar.extractfile(each)) for each in members)
+            content = {name: file.read() for name, file in opened if file}
     return source, bytearray().join(content[file] for file in files)

@@ -47,7 +47,11 @@ def fetch(url: str) -> Path:
     try:
         return Path(
             pooch.retrieve(
-                url, None, fname=name, path=CACHE, downloader=download
+                url,
+                None,
+                fname=name,
+                path=CACHE,
+                downloader=download,  # ty: ignore[invalid-argument-type]
             )
         )
     except (OSError, ValueError) as error:
@@ -112,7 +116,7 @@ def fetch_from_hub(repository: str, name: str) -> Path:
         raise ConnectionError(
             f"could not download {name} of {repository}: {error}"
         ) from error
-    is_sha256 = len(metadata.etag) == 64  # so it is of large files
+    is_sha256 = len(metadata.etag or "") == 64  # so it is of large files
     if is_sha256 and (found := pooch.file_hash(path)) != metadata.etag:
         path.resolve().unlink()
         path.unlink(missing_ok=True)  # a link to it, where there are links

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -109,7 +109,8 @@ def begin_a_worker() -> None:
     """Have a worker end when its command ends, even by a kill."""
 
     def wait() -> None:
-        parent_process().join()
+        if (parent := parent_process()) is not None:
+            parent.join()
         os._exit(1)
 
     Thread(target=wait, daemon=True).start()
@@ -121,7 +122,7 @@ def begin_a_worker() -> None:
 
 
 @contextlib.contextmanager
-def end_at_once(workers: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+def end_at_once(workers: ProcessPoolExecutor) -> Generator[ProcessPoolExecutor]:
     """Use a pool that an interrupt ends at once, with all its waiting tasks."""
     with workers as pool:
         try:

@@ -5,6 +5,7 @@ training loop: a recipe of its own, and a model to begin with.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -45,13 +46,7 @@ def recipe_for(
         folder = f"./{folder}"
     model = otherwise.model
     if start is not None:
-        vit = load_pretrained(start)
-        if not isinstance(vit, ViT):
-            raise ValueError(
-                f"{start} is a {type(vit).__name__}, and fine-tuning takes a "
-                "ViT"
-            )
-        model = vit.config
+        model = load_vit(start).config
     model = model | {"num_classes": len(classes)}
     if image_size is not None:
         model |= {"image_size": image_size}
@@ -74,7 +69,17 @@ def recipe_for(
     )
 
 
-def start_model(recipe: Recipe) -> nn.Module:
+def load_vit(start: str) -> ViT:
+    """Load the model to begin from; ValueError unless it is a ViT."""
+    vit = load_pretrained(start)
+    if not isinstance(vit, ViT):
+        raise ValueError(
+            f"{start} is a {type(vit).__name__}, and fine-tuning takes a ViT"
+        )
+    return vit
+
+
+def start_model(recipe: Recipe) -> Any:
     """Build the model that a run begins with: untrained, perhaps with a bug, or
     a trained one with a new head of zeros."""
     if recipe.bug is not None:
@@ -82,7 +87,7 @@ def start_model(recipe: Recipe) -> nn.Module:
     if recipe.start is None:
         return ARCHITECTURES[recipe.architecture](**recipe.model)
     vit = adapt(
-        load_pretrained(recipe.start),
+        load_vit(recipe.start),
         num_classes=recipe.model["num_classes"],
         image_size=recipe.model["image_size"],
     )

@@ -60,7 +60,7 @@ class Folder:
         return digest.hexdigest()
 
 
-def list_folder(folder: Path) -> dict[str, list[Path]]:
+def list_folder(folder: Path | str) -> dict[str, list[Path]]:
     """Return the files of each class: {name of a subfolder: its files}.
 
     Files in subfolders of a class belong to it; hidden ones are left out.
@@ -92,7 +92,7 @@ def list_folder(folder: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def read_folder(folder: Path, preprocess: Preprocess) -> Folder:
+def read_folder(folder: Path | str, preprocess: Preprocess) -> Folder:
     """Read all images of a folder into memory: c·h·w bytes each.
 
     A file that cannot be read, or lies beside the subfolders, is skipped.

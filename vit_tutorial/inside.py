@@ -5,9 +5,10 @@ n): row i holds how much token i takes from each token.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ SHARPEST = 1e6  # of the scores' scale: float32 still tells them apart
 
 
 @contextmanager
-def record_attention(vit: nn.Module) -> Iterator[list[Tensor]]:
+def record_attention(vit: nn.Module) -> Generator[list[Tensor]]:
     """Collect the attention maps of every forward pass made inside the `with`
     block.
 
@@ -38,7 +39,7 @@ def record_attention(vit: nn.Module) -> Iterator[list[Tensor]]:
     model is as it was.
     """
     layers = attention_layers(vit, "record")
-    maps: list[Tensor | None] = [None] * len(layers)
+    maps: list[Any] = [None] * len(layers)  # the forward pass fills it
 
     def keep(index, attention):
         maps[index] = attention
@@ -58,7 +59,7 @@ def record_attention(vit: nn.Module) -> Iterator[list[Tensor]]:
 @contextmanager
 def switch_off_heads(
     vit: nn.Module, heads: Mapping[int, Iterable[int]]
-) -> Iterator[None]:
+) -> Generator[None]:
     """Let some attention heads contribute nothing to any pass made inside the
     `with` block.
 
@@ -100,7 +101,7 @@ def switch_off_heads(
 
 
 @contextmanager
-def change_temperature(vit: nn.Module, temperature: float) -> Iterator[None]:
+def change_temperature(vit: nn.Module, temperature: float) -> Generator[None]:
     """Divide the attention scores of all layers once more, inside the `with`
     block.
 
@@ -144,7 +145,7 @@ def hooked(
     hook: Callable[[int, Tensor], Tensor | None],
     *,
     first: bool = False,
-) -> Iterator[None]:
+) -> Generator[None]:
     """Let `hook(index, attention)` see the maps of some layers, which are off
     the fused kernel meanwhile; a map that it returns replaces the layer's.
 

@@ -4,9 +4,10 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -115,7 +116,7 @@ def fit_to_machine(
     return DistributedDataParallel(net) if world > 1 else net
 
 
-def compiled(net: nn.Module, mode: str) -> nn.Module:
+def compiled(net: nn.Module, mode: str) -> Any:
     """Let torch.compile join the many small operations of a step into few.
 
     How many patches SomePatches is shown changes as the run goes on.
@@ -131,7 +132,7 @@ def compiled(net: nn.Module, mode: str) -> nn.Module:
 
 
 @contextmanager
-def sigterm_like_ctrl_c() -> Iterator[None]:
+def sigterm_like_ctrl_c() -> Generator[None]:
     """Have SIGTERM raise KeyboardInterrupt, so that both end a run alike."""
 
     def interrupt(*_) -> None:

@@ -36,7 +36,7 @@ def build_optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
             weight_decay=decay,
         )
     ]
-    if blocks:
+    if blocks and recipe.matrix_lr is not None:
         muon = torch.optim.Muon(blocks, lr=recipe.matrix_lr, weight_decay=decay)
         optimizers.append(muon)
     for optimizer in optimizers:

@@ -12,7 +12,7 @@ from vit_tutorial.checks import (
 )
 
 
-def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+def pair(size: int | tuple[int, ...]) -> tuple[int, int]:
     """Read one number as a square: 16 -> (16, 16); (height, width) stays.
 
     Raises ValueError for anything but whole numbers of pixels, at least 1.
@@ -22,7 +22,7 @@ def pair(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def patch_grid(
-    image_size: int | tuple[int, int], patch_size: int | tuple[int, int]
+    image_size: int | tuple[int, ...], patch_size: int | tuple[int, ...]
 ) -> tuple[int, int]:
     """Count the patches of an image as (rows, columns).
 

@@ -8,6 +8,7 @@ what is selected.
 import inspect
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -117,7 +118,7 @@ def show_patch_grid(
             f"{there[-1]}, {rows} rows of {columns}"
         )
     show_picture(ax, image, title)
-    line = {"color": INK, "linewidth": 0.8}
+    line: dict[str, Any] = {"color": INK, "linewidth": 0.8}
     ax.hlines(np.arange(1, rows) * p1 - 0.5, -0.5, columns * p2 - 0.5, **line)
     ax.vlines(np.arange(1, columns) * p2 - 0.5, -0.5, rows * p1 - 0.5, **line)
     if selected is not None:
@@ -125,8 +126,10 @@ def show_patch_grid(
         corner = (column * p2 - 0.5, row * p1 - 0.5)
         # A dark rim, for bright images.
         for colour, width in (("black", 5), (ACCENT, 2.5)):
-            outline = {"fill": False, "edgecolor": colour, "linewidth": width}
-            ax.add_patch(Rectangle(corner, p2, p1, **outline))
+            outline = Rectangle(
+                corner, p2, p1, fill=False, edgecolor=colour, linewidth=width
+            )
+            ax.add_patch(outline)
         x, y = corner
         ax.plot(x + p2 / 2, y + p1 / 2, marker="x", color=ACCENT)
 
@@ -254,9 +257,9 @@ def show_curves(
         epochs = range(1, lengths.pop() + 1)
         mean, style = np.mean(curves, axis=0), LINES[number % 4]
         (line,) = ax.plot(epochs, mean, style, label=label)
-        thin = {"color": line.get_color(), "linewidth": 0.8, "alpha": 0.5}
+        colour = line.get_color()
         for curve in curves:
-            ax.plot(epochs, curve, **thin)
+            ax.plot(epochs, curve, color=colour, linewidth=0.8, alpha=0.5)
     if key.endswith("accuracy"):
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

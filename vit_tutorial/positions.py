@@ -5,12 +5,17 @@ A kind is a class with a row in POSITIONS. The page's kinds are in
 `widgets/engine/positions.js`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from vit_tutorial.checks import check_grid, check_tensor, is_whole
+
+if TYPE_CHECKING:
+    from vit_tutorial.vit import ViT
 
 
 class NoPositions:
@@ -21,23 +26,21 @@ class NoPositions:
     `grid`, `num_prefix` (tokens before the patches) and `config`.
     """
 
-    def make(self, vit: nn.Module) -> None:
+    def make(self, vit: "ViT") -> None:
         """Give a ViT its parameters or buffers: `pos_` and a name."""
 
-    def of_patches(self, vit: nn.Module) -> Tensor | None:
+    def of_patches(self, vit: "ViT") -> Tensor | None:
         """Return an embedding for each patch, (patches, D), row by row."""
         return None
 
-    def of_tokens(self, vit: nn.Module) -> Tensor | None:
+    def of_tokens(self, vit: "ViT") -> Tensor | None:
         """Return one for each token, (1, n, D): zeros for the class token."""
         patches = self.of_patches(vit)
         if patches is None:
             return None
         return F.pad(patches, (0, 0, vit.num_prefix, 0))[None]
 
-    def resized(
-        self, vit: nn.Module, grid: tuple[int, int]
-    ) -> dict[str, Tensor]:
+    def resized(self, vit: "ViT", grid: tuple[int, int]) -> dict[str, Tensor]:
         """Return the parameters for another grid (rows, columns), by name."""
         return {}
 
@@ -200,7 +203,8 @@ def resize_pos_embedding(
         return pos
     prefix, places = pos[:, :num_prefix], pos[:, num_prefix:]
     places = rearrange(places, "1 (h w) d -> 1 d h w", h=h).float()
-    bicubic = {"mode": "bicubic", "antialias": True, "align_corners": False}
+    bicubic: dict[str, Any] = {"mode": "bicubic", "antialias": True}
+    bicubic |= {"align_corners": False}
     if new_w == 1:  # PyTorch 2.13 gets a single column wrong, a single row not
         turned = places.mT.contiguous()
         places = F.interpolate(turned, (1, new_h), **bicubic).mT

@@ -10,6 +10,7 @@ b images, n tokens, h heads of width d, D = dim.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,8 @@ from torch import Tensor
 from vit_tutorial.inside import record_attention
 from vit_tutorial.vit import ViT
 
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # float32, a few layers deep
+# For float32, a few layers deep.
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def patches_are_squares(vit: ViT, images: Tensor) -> None:

@@ -1,8 +1,9 @@
 """Whether a recipe fits its images, its model and the processes that train."""
 
 import math
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vit_tutorial.patch_dropout import count_kept
 from vit_tutorial.recipes import Recipe
@@ -18,7 +19,7 @@ def check_batch_size(recipe: Recipe, count: int, world: int) -> None:
         )
 
 
-def check_fit(recipe: Recipe, model: nn.Module, images: Tensor) -> None:
+def check_fit(recipe: Recipe, model: Any, images: Tensor) -> None:
     """Raise ValueError for a recipe that its model or images cannot follow."""
     side = min(images.shape[2:])
     for name in ("shift", "erase"):

@@ -7,6 +7,7 @@ A recipe is a plain dataclass, and a run's log holds it whole, so that
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -158,7 +159,12 @@ class Recipe:
                 )
 
 
-FOR_A_GPU = {"epochs": 200, "batch_size": 512, "lr": 0.01, "matrix_lr": 0.02}
+FOR_A_GPU: dict[str, Any] = {
+    "epochs": 200,
+    "batch_size": 512,
+    "lr": 0.01,
+    "matrix_lr": 0.02,
+}
 # A run this long shows each image often, so it changes them more.
 FOR_A_GPU |= {"shift": 2, "erase": 6}
 

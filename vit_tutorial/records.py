@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def make_folder(out: Path) -> None:
 
 
 @contextmanager
-def lock_folder(out: Path) -> Iterator[None]:
+def lock_folder(out: Path) -> Generator[None]:
     """Make a folder and keep other processes from writing a run into it.
 
     The lock lasts as long as the block, or until its process ends, however it
@@ -181,7 +181,7 @@ def write_whole(path: Path, content: bytes, keep: Path | None = None) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Generator[None]:
     """Have an OSError name the file that could not be written, and a remedy."""
     try:
         yield

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,7 +46,7 @@ class Run:
     device: torch.device
     rank: int  # of this process,
     world: int  # of so many
-    model: nn.Module
+    model: Any  # a ViT or a CNN: the recipe knows which
     net: nn.Module  # the model as a step calls it: some patches, compiled
     optimizers: list[Optimizer]
     data: Dataset | Folder  # what there is to know of its images
@@ -224,6 +225,7 @@ def keep_epoch(run: Run) -> None:
 
 def record_test(run: Run, loss: float, accuracy: float) -> None:
     """Add the one reading of the test set to the log."""
+    assert run.best is not None  # some epoch was chosen
     run.records.append(
         {
             "event": "test",
@@ -242,8 +244,8 @@ def record_test(run: Run, loss: float, accuracy: float) -> None:
 def facts_of(run: Run) -> dict:
     """Return what the trained model is to know of its images."""
     data, dataset = run.data, run.recipe.dataset
-    facts = {"class_names": data.class_names, "mean": data.mean}
-    facts |= {"dataset": dataset, "std": data.std}
+    facts: dict[str, Any] = {"class_names": data.class_names}
+    facts |= {"mean": data.mean, "dataset": dataset, "std": data.std}
     if isinstance(data, Folder):
         facts["dataset"] = Path(dataset).resolve().name
         for name in ("crop", "stretch", "interpolation"):

@@ -218,21 +218,21 @@ def train(
 
     Whatever stops a run, its last good checkpoint stays.
     """
-    device, rank, world = find_device(device)
+    found, rank, world = find_device(device)
     out = Path(out)
     if resume and has_model(out):
         return finished_run(recipe, seed, out, rank)
     checkpoint = prepare_folder(out, resume)
-    run = begin(recipe, seed, out, device, rank, world)
+    run = begin(recipe, seed, out, found, rank, world)
     folder = isinstance(run.data, Folder)
     parts = run.data.parts if folder else load_pictures(recipe)
-    images, labels, *held_out = (part.to(device) for part in parts)
+    images, labels, *held_out = (part.to(found) for part in parts)
     check_batch_size(recipe, len(images), world)
     check_fit(recipe, run.model, images)
     describe_run(run, command, len(images), len(held_out[0]))
     if checkpoint is not None:
         resume_run(run, checkpoint)
-    run.net = fit_to_machine(run.net, device, world, compile_mode)
+    run.net = fit_to_machine(run.net, found, world, compile_mode)
 
     if after_epoch is None or rank > 0:
         after_epoch = nothing
@@ -272,6 +272,7 @@ def begin(
 
 def finish(run: Run) -> tuple[nn.Module, list[dict]]:
     """Test the chosen epoch: the one reading of the test set."""
+    assert run.best is not None  # some epoch was chosen
     run.model.load_state_dict(run.best["model"])
     folder = isinstance(run.data, Folder)
     name = run.recipe.dataset

@@ -1,5 +1,7 @@
 """The sizes that the paper and its official code name, in one table."""
 
+from typing import Any
+
 from vit_tutorial.checks import check_sizes
 from vit_tutorial.vit import ViT
 
@@ -52,7 +54,7 @@ def create_vit(
             f"no variant {variant!r}; there are {', '.join(VARIANTS)}"
         )
     size, patch = variant.split("/")
-    arguments = {
+    arguments: dict[str, Any] = {
         **SIZES[size],
         "patch_size": int(patch),
         "qkv_bias": True,

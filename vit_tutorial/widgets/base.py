@@ -47,7 +47,7 @@ class Figure(anywidget.AnyWidget):
 
     def __init__(self, **traits):
         own = self._trait_validators  # a figure may look at an input itself
-        inputs = [name for name in self.INPUTS if name not in own]
+        inputs = tuple(name for name in self.INPUTS if name not in own)
         self._register_validator(type(self).checked, inputs)
         super().__init__(**traits)
         self._built = True
@@ -132,7 +132,7 @@ class Figure(anywidget.AnyWidget):
         )
 
     def _repr_mimebundle_(self, **kwargs):
-        data, metadata = super()._repr_mimebundle_(**kwargs)
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         return {
             **data,
             "text/plain": self.still()[1],

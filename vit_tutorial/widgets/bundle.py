@@ -94,9 +94,9 @@ def page_script(*figures: str) -> str:
 
     A page loads the one with its own figures, so none is heavy.
     """
-    figures = figures or figure_names()
-    table = ", ".join(f"{name}: ${name}.default" for name in figures)
-    return whole([*figures, "host"], f"$host.start({{ {table} }})")
+    names = figures or figure_names()
+    table = ", ".join(f"{name}: ${name}.default" for name in names)
+    return whole([*names, "host"], f"$host.start({{ {table} }})")
 
 
 def whole(names: Sequence[str], result: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ def checked_names(names: Sequence[str], count: int) -> list[str]:
     return [str(name) for name in names]
 
 
-def unpack(payload: Mapping) -> ViT | CNN:
+def unpack(payload: Mapping) -> Any:
     """Build the model that a page makes of what `page_model` packed, in eval
     mode."""
     architecture = CNN if "widths" in payload["config"] else ViT
@@ -139,7 +140,8 @@ def unpack(payload: Mapping) -> ViT | CNN:
 
 def dequantised(model: ViT | CNN) -> ViT | CNN:
     """Copy a model with the weights that a page will use, rounded to 8 bits."""
-    return unpack((page_cnn if isinstance(model, CNN) else page_vit)(model))
+    is_cnn = isinstance(model, CNN)
+    return unpack(page_cnn(model) if is_cnn else page_vit(model))
 
 
 def bundled_name(payload: Mapping) -> str | None:

@@ -112,7 +112,7 @@ def token_name(token: int, prefix: int) -> str:
 
 def best_answer(config: Mapping, shares: Tensor) -> str:
     """Return the first prediction in words: "Sneaker 83%"."""
-    return f"{class_name(config, shares.argmax().item())} {shares.max():.0%}"
+    return f"{class_name(config, int(shares.argmax()))} {shares.max():.0%}"
 
 
 def patch_count(config: Mapping) -> int:

@@ -2,6 +2,7 @@
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,7 +100,7 @@ def check_packed(name: str, pictures: Sequence[Mapping]) -> None:
             )
 
 
-def as_image(image) -> Tensor | object:
+def as_image(image: Any) -> Any:
     """Turn an image of PIL or NumPy, (H, W) or (H, W, c), into a tensor (c, H,
     W); return anything else as it is."""
     if hasattr(image, "convert"):  # PIL's
@@ -115,7 +116,7 @@ def as_image(image) -> Tensor | object:
     return torch.from_numpy(np.ascontiguousarray(image))
 
 
-def as_images(images) -> Tensor | object:
+def as_images(images: Any) -> Any:
     """Stack images of PIL, NumPy or PyTorch into one tensor; return anything
     else as it is."""
     if isinstance(images, np.ndarray) and images.ndim in (3, 4):

@@ -11,12 +11,13 @@ import gzip
 import json
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 ASSETS = Path(__file__).parents[1] / "assets"
 CLASSES = 10
 TRAIN, HELD_OUT = 6_000, 2_000  # images
 SIDE = 28  # pixels
-FACTS = {  # as data.py has them
+FACTS: dict[str, Any] = {  # as data.py has them
     "dataset": "fashion_mnist",
     "class_names": (
         "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, "

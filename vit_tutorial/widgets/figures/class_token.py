@@ -149,7 +149,7 @@ class ClassToken(Figure):
         )
 
     def said(self, shares: Tensor) -> str:
-        best = shares.argmax().item()
+        best = int(shares.argmax())
         name = class_name(self.cls_vit["config"], best)
         return f"{name} ({shares[best]:.0%})"
 

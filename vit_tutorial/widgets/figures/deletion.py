@@ -120,7 +120,7 @@ class Deletion(Figure):
         picture = self.pictures[self.picture]
         shares, scores = rankings(vit, picture, self.picture)
         orders = torch.stack([ranked(scores[name]) for name in METHODS])
-        predicted = shares.argmax().item()
+        predicted = int(shares.argmax())
         left = left_over(vit, picture, orders, predicted).tolist()
         curves = dict(zip(METHODS, left, strict=True))
         order = orders[METHODS.index(self.method)]

@@ -188,9 +188,9 @@ def pack_models(models: Mapping[int, tuple[ViT, CNN]]) -> list[dict]:
             f"{counts} of them"
         )
     return [
-        pack(model)
-        for both in models.values()
-        for pack, model in zip((page_vit, page_cnn), both, strict=True)
+        packed
+        for vit, cnn in models.values()
+        for packed in (page_vit(vit), page_cnn(cnn))
     ]
 
 

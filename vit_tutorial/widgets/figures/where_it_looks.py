@@ -175,7 +175,7 @@ class WhereItLooks(Figure):
         width = 440 + config["depth"] * STEP
         svg = drawing(width, max(226, TOP + config["heads"] * STEP), *parts)
 
-        first = shares.argmax().item()
+        first = int(shares.argmax())
         most = (
             f"takes most, {chosen.max():.0%}, from patch {chosen.argmax() + 1}"
         )

@@ -194,7 +194,7 @@ class AnyViT(Figure):
             if self.overlay != "rollout":
                 who = token_name(asking, prefix)
             words += f" Beside it, what {who} attends to: {title}."
-        best = shares.argmax().item()
+        best = int(shares.argmax())
         words += (
             f" The model predicts {class_name(vit.config | vit.facts, best)}, "
             f"{shares[best]:.0%}."

@@ -241,7 +241,7 @@ class Playground(Figure):
             words += ". There is nothing to predict from."
             return drawing(420, 226, *parts), words
         parts.append(bars(config, shares, 220))
-        best = shares.argmax().item()
+        best = int(shares.argmax())
         answer = f"{class_name(config, best)}, {shares[best]:.0%}"
         words += f". The model predicts {answer}."
         return drawing(420, 226, *parts), words
@@ -251,7 +251,7 @@ def bars(config: Mapping, shares: Tensor, x: int) -> str:
     """Draw the ten highest answers as bars in whole percent, in the order of
     the classes."""
     listed = sorted(shares.topk(min(10, len(shares))).indices.tolist())
-    best = shares.argmax().item()
+    best = int(shares.argmax())
     parts = []
     for row, index in enumerate(listed):
         whole, y = round(100 * shares[index].item()), 34 + 20 * row

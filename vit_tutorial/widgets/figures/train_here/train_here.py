@@ -185,7 +185,7 @@ def one_of_each_class() -> tuple[Tensor, list[str]]:
     """
     images, labels = load_dataset("fashion_mnist", "train", subset=10_000)
     names = FACTS["class_names"]
-    first = [(labels == i).nonzero()[-200].item() for i in range(len(names))]
+    first = [int((labels == i).nonzero()[-200]) for i in range(len(names))]
     return images[first], list(names)
 
 
