@@ -44,15 +44,12 @@ def names(heading: str, of: Iterable[str]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Take a Vision Transformer apart: the package behind the book."""
+    """a Vision Transformer to take apart, the package behind the book."""
     parser = argparse.ArgumentParser(
         "python -m vit_tutorial",
-        description=main.__doc__,
+        description=f"vit_tutorial {version('vit_tutorial')}: {main.__doc__}",
         epilog=overview(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--version", action="version", version=version("vit_tutorial")
     )
     parser.parse_args(arguments)
     parser.print_help()
