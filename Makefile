@@ -8,7 +8,7 @@ AS :=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test lab notebooks keep replace lint format verified lock clean
+.PHONY: help book test lab notebooks keep replace lint format verified colab lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -48,11 +48,14 @@ verified: .venv/.all ## execute the chapters, compare, and note in the book with
 	$(BIN)/python -m pytest --nbval --nbval-current-env book
 	$(BIN)/python .ci/verified.py 'make verified'
 
+colab: .venv/.all ## run the chapters as Colab does, with Python 3.12 (its libraries: 7 GB; one: NB=book/05_attention.ipynb)
+	$(BIN)/python .ci/colab.py $(NB)
+
 lock: .venv/.made ## resolve the exact versions anew, from pyproject.toml
 	$(BIN)/python .ci/lock.py
 
 clean: ## remove all that these commands have made
-	rm -rf _build .venv *.egg-info .pytest_cache .ruff_cache
+	rm -rf _build .venv .colab *.egg-info .pytest_cache .ruff_cache
 
 # The environment, in three steps. A stamp is younger than what it was made from.
 .venv/.made:
