@@ -5,7 +5,7 @@ A kind is a class with a row in POSITIONS. The page's kinds are in
 `widgets/engine/positions.js`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +13,6 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from vit_tutorial.checks import check_grid, check_tensor, is_whole
-
-if TYPE_CHECKING:
-    from vit_tutorial.vit import ViT
 
 
 class NoPositions:
@@ -26,21 +23,21 @@ class NoPositions:
     `grid`, `num_prefix` (tokens before the patches) and `config`.
     """
 
-    def make(self, vit: "ViT") -> None:
+    def make(self, vit: Any) -> None:
         """Give a ViT its parameters or buffers: `pos_` and a name."""
 
-    def of_patches(self, vit: "ViT") -> Tensor | None:
+    def of_patches(self, vit: Any) -> Tensor | None:
         """Return an embedding for each patch, (patches, D), row by row."""
         return None
 
-    def of_tokens(self, vit: "ViT") -> Tensor | None:
+    def of_tokens(self, vit: Any) -> Tensor | None:
         """Return one for each token, (1, n, D): zeros for the class token."""
         patches = self.of_patches(vit)
         if patches is None:
             return None
         return F.pad(patches, (0, 0, vit.num_prefix, 0))[None]
 
-    def resized(self, vit: "ViT", grid: tuple[int, int]) -> dict[str, Tensor]:
+    def resized(self, vit: Any, grid: tuple[int, int]) -> dict[str, Tensor]:
         """Return the parameters for another grid (rows, columns), by name."""
         return {}
 
