@@ -26,6 +26,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from playwright.sync_api import Error as BrowserError
 from playwright.sync_api import sync_playwright
 
 ROOT = notebooks.ROOT
@@ -151,6 +152,7 @@ def is_alive(page, state: dict) -> bool:
                 page.keyboard.press(key)
             page.wait_for_timeout(300)
             told = page.evaluate("sent.length > 0")
+    page.close()
     if noise:
         raise ValueError(f"the figure's page says: {noise[0]}")
     return told
@@ -172,7 +174,7 @@ def main(arguments: list[str]) -> None:
             try:
                 figures = run(chapter, python, wheel, Path(folder) / chapter.stem)
                 alive = sum(is_alive(browser.new_page(), state) for state in figures)
-            except (CellExecutionError, ValueError) as error:
+            except (CellExecutionError, BrowserError, ValueError) as error:
                 failed.append(chapter.stem)
                 print(f"{chapter.stem}: {error}", flush=True)
                 continue

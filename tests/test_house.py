@@ -63,6 +63,14 @@ def test_what_is_installed_is_what_is_pinned():
     assert installed == {pin.name: next(iter(pin.specifier)).version for pin in pins}
 
 
+def test_colab_has_all_that_the_package_needs():
+    """What it would have to replace may be in use already: readers would have to begin anew."""
+    there = pins_in(".ci/colab.txt")
+    for wanted in map(Requirement, PROJECT["dependencies"]):
+        (exact,) = there[canonicalize_name(wanted.name)].specifier
+        assert wanted.specifier.contains(exact.version), f"{wanted}, and Colab has {exact.version}"
+
+
 def test_commands_that_texts_name_are_in_the_makefile():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf8"), re.M))
     texts = [*ROOT.glob("*.md"), *ROOT.glob("book/*.md"), *ROOT.glob(".github/workflows/*.yml")]
