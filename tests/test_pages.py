@@ -449,7 +449,8 @@ def test_every_link_within_the_book_leads_somewhere(name):
         path, anchor = urldefrag(unquote(address))
         target = ((HTML / name).parent / path.split("?")[0]).resolve() if path else HTML / name
         assert target.exists(), address
-        if anchor and target.suffix == ".html":
+        is_state = anchor.startswith("vt=")  # a figure's: tests/test_teaching.py opens them
+        if anchor and not is_state and target.suffix == ".html":
             assert anchor in anchors(target.relative_to(HTML).as_posix()), address
 
 

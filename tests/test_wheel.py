@@ -68,7 +68,7 @@ def run(command, **options):
 def install(python, wheel, folder):
     """Make an environment with the wheel alone; return its Python and its packages' folder."""
     run([python, "-m", "venv", "--without-pip", folder])
-    (there,) = folder.glob("bin/python") or folder.glob("Scripts/python.exe")
+    there = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     pip = [python, "-m", "pip", "--python", str(there), "install", "--quiet"]
     run([*pip, "--no-deps", "--no-index", str(wheel)])
     (packages,) = folder.glob("[Ll]ib/**/site-packages")
