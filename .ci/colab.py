@@ -118,7 +118,7 @@ def run(chapter: Path, python: Path, wheel: Path, folder: Path) -> list[dict]:
         notebook,
         kernel_name="colab",
         kernel_manager_class=ColabKernel,
-        timeout=1200,
+        timeout=3600,
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=clean())
@@ -174,7 +174,7 @@ def main(arguments: list[str]) -> None:
             try:
                 figures = run(chapter, python, wheel, Path(folder) / chapter.stem)
                 alive = sum(is_alive(browser.new_page(), state) for state in figures)
-            except (CellExecutionError, BrowserError, ValueError) as error:
+            except (CellExecutionError, BrowserError, TimeoutError, ValueError) as error:
                 failed.append(chapter.stem)
                 print(f"{chapter.stem}: {error}", flush=True)
                 continue
