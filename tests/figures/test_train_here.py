@@ -5,6 +5,7 @@ One page is opened and asked many things; a run is of a small model, on 100 imag
 
 import gzip
 import json
+import math
 import re
 import shlex
 from base64 import b64decode, b64encode
@@ -18,9 +19,11 @@ from playwright.sync_api import expect
 
 from vit_tutorial import train
 from vit_tutorial.data import normalize
+from vit_tutorial.recipes import RECIPES
 from vit_tutorial.saving import load_model
 from vit_tutorial.widgets import TrainHere, training_data
 from vit_tutorial.widgets.bundle import page_script, style_sheet
+from vit_tutorial.widgets.figures.train_here.recorded import recorded
 from vit_tutorial.widgets.figures.train_here.train_here import CHOICES
 
 SMALL = {"images": 100, "steps": 300, "depth": 1, "warm_up": False}
@@ -84,7 +87,7 @@ def test_a_run_is_trained_compared_handed_over_and_brought_back(book, tmp_path):
     assert_nobody_is_left_out(page)
     first = shown(card).now
     assert f"held-out accuracy {first}" in said(card)
-    assert points(card, "vt-train-before") == 0
+    expect(card.get_by_text("a recorded run")).to_be_visible()
     assert points(card, "vt-train-held") >= 6  # of two curves: 0, 1 and the last
     expect(card.locator(".vt-train-mistakes li")).to_have_count(6)
 
@@ -100,6 +103,7 @@ def test_a_run_is_trained_compared_handed_over_and_brought_back(book, tmp_path):
     # another choice ends the run, which stays as a grey curve
     card.get_by_label("positions", exact=True).select_option("none")
     assert shown(card) == "–"
+    expect(card.get_by_text("the run before")).to_be_visible()
     assert soon(points, card, "vt-train-before") >= 6
     expect(card.get_by_text("This model has no positions.")).to_be_visible()
     press(card, "Train")
@@ -169,6 +173,81 @@ def test_what_goes_wrong_is_said_and_a_hidden_tab_rests(book):
     (book.folder / "training_data.js").unlink()
     press(card, "Train")
     assert "the images to train on could not be loaded" in said(card)
+
+
+def test_a_rate_that_is_far_too_high_ends_the_run_and_the_last_good_model_stays(book, tmp_path):
+    """None that is offered breaks the default model, so the page gets a higher one."""
+    script = book.folder / "figures.js"
+    code = script.read_text("utf8")
+    assert code.count("0.05,0.2]") == 1
+    script.write_text(code.replace("0.05,0.2]", "0.05,500]"), "utf8")
+    page, card = opened(book)
+    rate = card.get_by_label("learning rate", exact=True)
+    rate.select_option("500")
+    card.get_by_role("button", name="Train", exact=True).click()
+    words = "^Run 1 has stopped: the loss is no longer a number in step .+: a lower learning rate"
+    assert said(card).search(words)
+    expect(card.get_by_role("button", name="Train", exact=True)).to_be_visible()
+    with page.expect_download() as download:
+        card.get_by_role("button", name="Save", exact=True).click()
+    download.value.save_as(tmp_path / "saved.safetensors")
+    vit = load_model(tmp_path / "saved.safetensors")
+    assert all(weight.isfinite().all() for weight in vit.parameters())
+    assert shown(card) == f"{accuracy(vit):.1%}"
+
+    rate.select_option("0.005")
+    card.get_by_role("button", name="Train", exact=True).click()
+    assert "Run 2 is over, 19,200 images" in said(card)
+    assert page.noise == []
+
+
+def heights(card):
+    """Where the last point of the recorded curve stands in each plot, in pixels from above."""
+    curves = card.locator(".vt-train-plot .vt-train-before").all()
+    return [float(each.get_attribute("points").rsplit(",", 1)[1]) for each in curves]
+
+
+def test_a_recorded_run_is_there_first_and_its_loss_on_a_log_scale(book):
+    _, card = opened(book)
+    recorded_rows = recorded()["rows"]
+    assert soon(points, card, "vt-train-before") == 2 * (1 + len(recorded_rows))
+    expect(card.get_by_role("img", name="Loss: nothing is trained yet")).to_be_visible()
+    accuracy, loss = heights(card)
+    plot = card.get_by_role("img", name="Loss")
+    lines = plot.locator("text").all_text_contents()
+    assert lines == ["0", "1", "2", "loss"]
+    card.get_by_label("loss on a log scale").press("Space")
+    assert plot.locator("text").all_text_contents() == ["0.1", "1", "loss"]
+    places = [float(each.get_attribute("y1")) for each in plot.locator("line").all()]
+    last = recorded_rows[-1][3]
+    share = math.log(last / 0.1) / math.log(1 / 0.1)  # of the way from the lower line up
+    expected = places[0] + (places[1] - places[0]) * share
+    assert heights(card) == [accuracy, pytest.approx(expected, abs=0.1)]
+    card.get_by_label("loss on a log scale").press("Space")
+    assert heights(card) == [accuracy, loss]
+
+
+BEGINNING = """async (choices) => {
+    const data = await $training_data.trainingData({});
+    const { heldOut, ...given } = $train_setup.givenFor(choices, data);
+    const trainer = new $trainer.Trainer(given);
+    for (let i = 0; i < trainer.stepsAnEpoch; i++) trainer.step();
+    const { accuracy } = trainer.evaluate(heldOut.images, heldOut.labels);
+    return [trainer.taken, trainer.steps, accuracy];
+}"""
+
+
+def test_the_recorded_run_is_one_with_today_s_defaults(browser, tmp_path):
+    page = open_modules(browser, tmp_path, ["training_data", "trainer", "train_setup"])
+    (tmp_path / "training_data.js").write_text(training_data.script(), "utf8")
+    taken, steps, accuracy = page.evaluate(BEGINNING, TrainHere().state())
+    run = recorded()
+    assert (run["steps"], run["rows"][-1][0]) == (steps, steps)
+    assert len(run["rows"]) == RECIPES["page"].epochs
+    first = run["rows"][0]
+    assert first[0] == taken
+    assert accuracy == pytest.approx(first[4], abs=0.01)  # another machine may round otherwise
+    page.close()
 
 
 ANSWERS = """([about, data]) => {

@@ -19,7 +19,7 @@ export const MODEL = {
 };
 
 export const RECIPE = {
-  epochs: 60,
+  epochs: 22,
   repeats: 1,
   batch_size: 64,
   lr: 5e-3,

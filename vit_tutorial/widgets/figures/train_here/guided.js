@@ -89,8 +89,8 @@ export const EXPERIMENTS = [
   {
     name: "Too high a rate",
     question:
-      "AdamW takes steps 40 times as long as usual: a rate of 0.2 instead of " +
-      "0.005. What comes of it, after as many steps?",
+      "AdamW takes steps 40 times as long as usual: a learning rate of 0.2 " +
+      "instead of 0.005. What comes of it, after as many steps?",
     guesses: [
       "a higher accuracy",
       "about the same, within 5 points",
@@ -114,8 +114,9 @@ export const EXPERIMENTS = [
   {
     name: "No warm-up",
     question:
-      "AdamW begins at its full rate of 0.01, without the short rise at the " +
-      "start. How much held-out accuracy does that cost this small model?",
+      "AdamW begins at its full learning rate of 0.01, without the short " +
+      "rise at the start. How much held-out accuracy does that cost this " +
+      "small model?",
     guesses: [
       "none: accuracy rises by more than 3 points",
       "it stays within 3 points",

@@ -12,6 +12,8 @@ const POSITIONS = {
 };
 const POOLS = { cls: "class token", mean: "mean of patches" };
 const OPTIMIZERS = { muon: "Muon", adamw: "AdamW" };
+const RATES = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2];
+const STEPS = [300, 1000, 2000, 3000, 6000, 10_000];
 
 // Each choice: its options, a word for each where it needs one, and the part of
 // the stage that it stands in. Options that are true or false are a checkbox.
@@ -24,21 +26,25 @@ export const CHOICES = [
   choice("Data", "shuffled", "shuffle the labels", YES_NO),
   choice("Data", "flip", "flip", YES_NO),
   choice("Data", "shift", "shift", [0, 1, 2, 3], (pixels) => `± ${pixels} px`),
-  choice("Model", "patch_size", "patch", [4, 7], (size) => `${size} × ${size}`),
+  choice("Model", "patch_size", "patch size", [4, 7], squared),
   choice("Model", "dim", "dim", [32, 48, 64]),
   choice("Model", "depth", "depth", [1, 2, 3, 4, 6]),
   choice("Model", "heads", "heads", [1, 2, 3, 4, 6, 8]),
   named("Model", "position", "positions", POSITIONS),
-  named("Model", "pool", "reads", POOLS),
+  named("Model", "pool", "pooling", POOLS),
   named("Run", "optimizer", "optimiser", OPTIMIZERS),
-  choice("Run", "rate", "rate", [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2]),
-  choice("Run", "batch_size", "batch", [16, 32, 64]),
-  choice("Run", "steps", "steps", [300, 1000, 3000, 10_000], grouped),
+  choice("Run", "rate", "learning rate", RATES),
+  choice("Run", "batch_size", "batch size", [16, 32, 64]),
+  choice("Run", "steps", "steps", STEPS, grouped),
   choice("Run", "warm_up", "warm-up", YES_NO),
 ];
 
 function named(part, name, label, words) {
   return choice(part, name, label, Object.keys(words), (key) => words[key]);
+}
+
+function squared(size) {
+  return `${size} × ${size}`;
 }
 
 // Check the choices of a state. Throws a RangeError that names what does not

@@ -15,6 +15,7 @@ import { Curves } from "./train_curves.js";
 import { Guide } from "./train_guide.js";
 import { Attention, Mistakes } from "./train_images.js";
 import { Learned } from "./train_learned.js";
+import { recordedRun } from "./train_recorded.js";
 import { MOST, Runs } from "./train_runs.js";
 import { Run } from "./train_run.js";
 import { givenFor, untrained } from "./train_setup.js";
@@ -83,7 +84,7 @@ class TrainHere extends Figure {
     this.names = this.get("facts").class_names;
     this.runs = []; // the last one first
     this.run = null; // in view
-    this.before = null; // in grey
+    this.before = recordedRun(); // in grey, until there is one of the reader's
     this.note = ""; // in place of the pace
     this.buildParts();
   }
@@ -106,7 +107,7 @@ class TrainHere extends Figure {
     this.attention = new Attention({ pictures, names, choose, name: newId() });
     this.mistakes = new Mistakes(names);
     this.learned = new Learned();
-    this.curves = new Curves();
+    this.curves = new Curves({ newId });
     this.table = new Runs({
       usual: chosen(this.start),
       restore: (run) => this.restore(run),
@@ -294,7 +295,7 @@ class TrainHere extends Figure {
     if (run === this.run) return;
     this.guide.leave();
     this.retire();
-    if (this.before === run) this.before = null;
+    if (this.before === run) this.before = recordedRun();
     this.run = run;
     this.change(run.choices);
   }

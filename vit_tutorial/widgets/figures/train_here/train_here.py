@@ -12,11 +12,23 @@ from vit_tutorial.checks import check_number
 from vit_tutorial.data import load_dataset
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
+from vit_tutorial.widgets.figures.train_here.recorded import (
+    HEIGHT,
+    curves,
+    in_words,
+)
 from vit_tutorial.widgets.pictures import pack_pictures, unpack_picture
 from vit_tutorial.widgets.shuffle import SEEDS
 from vit_tutorial.widgets.still import drawing, panel, picture_pixels, text
 from vit_tutorial.widgets.training_data import FACTS, send_when_asked
 
+POSITIONS = {
+    "none": "no positions",
+    "learned": "learned positions",
+    "learned_2d": "learned 2-D positions",
+    "sincos_2d": "sine–cosine 2-D positions",
+}
+POOLS = {"cls": "the class token", "mean": "the mean of the patches"}
 # What a reader chooses from, as train_choices.js has it.
 CHOICES = {
     "images": (100, 500, 2000, 6000),
@@ -25,12 +37,12 @@ CHOICES = {
     "dim": (32, 48, 64),
     "depth": (1, 2, 3, 4, 6),
     "heads": (1, 2, 3, 4, 6, 8),
-    "position": ("none", "learned", "learned_2d", "sincos_2d"),
-    "pool": ("cls", "mean"),
+    "position": tuple(POSITIONS),
+    "pool": tuple(POOLS),
     "optimizer": ("muon", "adamw"),
     "rate": (0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2),
     "batch_size": (16, 32, 64),
-    "steps": (300, 1000, 3000, 10_000),
+    "steps": (300, 1000, 2000, 3000, 6000, 10_000),
 }
 SIDE = 80  # of an image in the still, in pixels
 
@@ -79,7 +91,7 @@ class TrainHere(Figure):
     optimizer = traitlets.Unicode("muon").tag(sync=True)
     rate = traitlets.Float(0.005).tag(sync=True)
     batch_size = traitlets.Int(64).tag(sync=True)
-    steps = traitlets.Int(3000).tag(sync=True)
+    steps = traitlets.Int(2000).tag(sync=True)
     warm_up = traitlets.Bool(True).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
     picture = traitlets.Int(0).tag(sync=True)
@@ -140,42 +152,42 @@ class TrainHere(Figure):
         parts = []
         for i, packed in enumerate(self.pictures[:5]):
             pixels = picture_pixels(unpack_picture(packed))
-            x = i * (SIDE + 12)
-            parts.append(panel(pixels, x, SIDE, packed["name"]))
+            parts.append(panel(pixels, i * (SIDE + 12), SIDE, packed["name"]))
+        title, top = in_words(), SIDE + 78
+        parts.append(text(0, top - 20, title))
+        parts.append(curves(top))
+        below = top + HEIGHT + 48
         for row, line in enumerate(lines := self._choices_in_words()):
-            parts.append(text(0, SIDE + 48 + 18 * row, line))
+            parts.append(text(0, below + 18 * row, line))
         words = (
             "Train a Vision Transformer, here: with JavaScript, this figure "
             "trains one in the page and shows its curves, its position "
-            f"embeddings and its mistakes. Chosen: {'; '.join(lines)}."
+            f"embeddings and its mistakes. {title}. Chosen here: "
+            f"{'; '.join(lines)}."
         )
-        return drawing(460, SIDE + 48 + 18 * len(lines), *parts), words
+        return drawing(480, below + 18 * len(lines), *parts), words
 
     def _choices_in_words(self) -> list[str]:
-        of_data = [
-            f"{self.images:,} images",
-            "labels shuffled" if self.shuffled else "true labels",
-            "flip" if self.flip else "no flip",
-            f"shift {self.shift}",
+        labels = "shuffled labels" if self.shuffled else "true labels"
+        flip = "flipped at random" if self.flip else "not flipped"
+        shift = "not shifted"
+        if self.shift:
+            pixels = "pixel" if self.shift == 1 else "pixels"
+            shift = f"shifted by up to {self.shift} {pixels}"
+        size, depth, heads = self.patch_size, self.depth, self.heads
+        layers = "layer" if depth == 1 else "layers"
+        optimizer = {"muon": "Muon", "adamw": "AdamW"}[self.optimizer]
+        return [
+            f"Data: {self.images:,} images with {labels}, {flip}, {shift}",
+            f"Model: patches of {size} × {size} pixels, {self.dim} dimensions, "
+            f"{depth} {layers} of {heads} {'head' if heads == 1 else 'heads'},",
+            f"{POSITIONS[self.position]}, predictions from {POOLS[self.pool]}",
+            f"Run: {optimizer}, learning rate {in_powers(self.rate)}, "
+            f"batches of {self.batch_size},",
+            f"{self.steps:,} steps {'with' if self.warm_up else 'without'} "
+            f"warm-up, seed {self.seed}",
+            f"Attention maps of: {self.pictures[self.picture]['name']}",
         ]
-        of_model = [
-            f"patch {self.patch_size}",
-            f"dim {self.dim}",
-            f"depth {self.depth}",
-            f"heads {self.heads}",
-            f"positions {self.position}",
-            f"reads {self.pool}",
-        ]
-        of_run = [
-            f"{self.optimizer} {self.rate:.0e}",
-            f"batch {self.batch_size}",
-            f"{self.steps:,} steps",
-            "warm-up" if self.warm_up else "no warm-up",
-            f"seed {self.seed}",
-        ]
-        shown = self.pictures[self.picture]["name"]
-        parts = [of_data, of_model, of_run, [f"attention in: {shown}"]]
-        return [", ".join(part) for part in parts]
 
 
 def one_of_each_class() -> tuple[Tensor, list[str]]:
@@ -187,6 +199,12 @@ def one_of_each_class() -> tuple[Tensor, list[str]]:
     names = FACTS["class_names"]
     first = [int((labels == i).nonzero()[-200]) for i in range(len(names))]
     return images[first], list(names)
+
+
+def in_powers(rate: float) -> str:
+    """Write a rate as a power of ten: 5 × 10⁻³."""
+    digits, power = f"{rate:.0e}".split("e-")
+    return f"{digits} × 10⁻{'⁰¹²³⁴'[int(power)]}"
 
 
 def received(

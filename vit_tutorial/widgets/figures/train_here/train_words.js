@@ -1,7 +1,8 @@
 // What the stage says of a run, and its numbers.
 
 import { grouped } from "../../page/words.js";
-import { percentage, thinned } from "./train_curves.js";
+import { percentage } from "./train_curves.js";
+import { thinned } from "./train_plot.js";
 import { UNTRAINED } from "./train_run.js";
 
 // Beside the buttons, while it runs: not read out.
