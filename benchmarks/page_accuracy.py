@@ -145,7 +145,9 @@ def record(browser: Browser) -> None:
         steps = begun["stepsAnEpoch"]
         rows = [page.evaluate(EPOCH, steps) for _ in range(begun["steps"] // steps)]
     lines = ",\n".join(f"    {[row[0], *(round(each, 4) for each in row[1:])]}" for row in rows)
-    written = f'{{\n  "steps": {begun["steps"]},\n  "rows": [\n{lines}\n  ]\n}}'
+    choices = json.dumps(chosen(), indent=4).replace("\n}", "\n  }")
+    written = f'{{\n  "choices": {choices},\n  "steps": {begun["steps"]},\n'
+    written += f'  "rows": [\n{lines}\n  ]\n}}'
     module = modules()["train_recorded"]
     before, _, rest = module.read_text("utf8").partition("RECORDED = ")
     _, _, after = rest.partition(";\n")

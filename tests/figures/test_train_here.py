@@ -242,11 +242,12 @@ def test_the_recorded_run_is_one_with_today_s_defaults(browser, tmp_path):
     (tmp_path / "training_data.js").write_text(training_data.script(), "utf8")
     taken, steps, accuracy = page.evaluate(BEGINNING, TrainHere().state())
     run = recorded()
+    assert run["choices"].items() <= TrainHere().state().items()
     assert (run["steps"], run["rows"][-1][0]) == (steps, steps)
     assert len(run["rows"]) == RECIPES["page"].epochs
     first = run["rows"][0]
     assert first[0] == taken
-    assert accuracy == pytest.approx(first[4], abs=0.01)  # another machine may round otherwise
+    assert accuracy == pytest.approx(first[4], abs=0.03)  # other kernels may round otherwise
     page.close()
 
 

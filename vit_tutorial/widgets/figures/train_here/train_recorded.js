@@ -9,6 +9,24 @@ import { UNTRAINED } from "./train_run.js";
 // that it learned from, on average; loss and accuracy on all held-out ones.
 // It is JSON, for the still image shows the same (recorded.py).
 export const RECORDED = {
+  "choices": {
+    "batch_size": 64,
+    "depth": 2,
+    "dim": 32,
+    "flip": true,
+    "heads": 2,
+    "images": 6000,
+    "optimizer": "muon",
+    "patch_size": 7,
+    "pool": "cls",
+    "position": "learned",
+    "rate": 0.005,
+    "seed": 0,
+    "shift": 1,
+    "shuffled": false,
+    "steps": 2000,
+    "warm_up": true
+  },
   "steps": 2046,
   "rows": [
     [93, 1.8526, 0.3918, 1.254, 0.562],
