@@ -377,7 +377,7 @@ ROWS = {
             ("optimizer", "sgd", "optimizer is one of muon, adamw; got sgd"),
             ("rate", 1.0, "rate is one of 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2; got 1"),
             ("batch_size", 128, "batch_size is one of 16, 32, 64; got 128"),
-            ("steps", 0, "steps is one of 300, 1000, 3000, 10000; got 0"),
+            ("steps", 0, "steps is one of 300, 1000, 2000, 3000, 6000, 10000; got 0"),
             ("warm_up", 1, None, "“warm_up” is something else here"),
             ("seed", -1, "seed is one of 0 to 2147483647, got -1"),
             ("picture", 10, "picture is one of 0 to 9, got 10"),
