@@ -57,9 +57,9 @@ def crossing(answer: object) -> str:
     )
     if not 1 <= side <= 224:
         raise Hint("a patch of a 224 × 224 image has 1 to 224 pixels a side.")
-    if abs(side - 224 / DIM**0.5) < 0.1:
+    if abs(side - 224 / DIM**0.5) < 0.05:
         raise Hint("that is n = D. Divide both sides of 4n²D = 8nD² by 4nD.")
-    if abs(side - 224 / (3 * tokens) ** 0.5) < 0.1:
+    if abs(side - 224 / (3 * tokens) ** 0.5) < 0.05:
         raise Hint(
             "that counts the MLP as well, as the figure does. The formula "
             "asks about attention alone."
