@@ -68,7 +68,8 @@ def drop(answer: object) -> str:
 )
 def heads(answer: object) -> str:
     """Judge which split into heads changes the number of parameters."""
-    given = tuple(numbers(answer, 2))
+    number, width = numbers(answer, 2)
+    given = (number, width)
 
     def parameters(heads: int, dim_head: int) -> int:
         with torch.device("meta"):
@@ -76,7 +77,7 @@ def heads(answer: object) -> str:
         return sum(p.numel() for p in vit.parameters())
 
     usual = parameters(12, 64)
-    changes = {
+    changes: dict[tuple[float, float], int] = {
         split: parameters(*split) - usual for split in ((6, 128), (12, 32))
     }
     if given not in changes:

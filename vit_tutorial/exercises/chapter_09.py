@@ -27,6 +27,7 @@ from vit_tutorial.vit import ViT
 def model_and_pictures() -> tuple[ViT, Tensor]:
     """Return the book's ViT, and every fifth of 500 test images."""
     vit = load_pretrained("fashion")
+    assert isinstance(vit, ViT)
     images, _ = load_dataset("fashion_mnist", "test", subset=500)
     pictures = normalize(images, vit.facts["mean"], vit.facts["std"])
     return vit, pictures[::5]
@@ -81,7 +82,7 @@ def residual(answer: object) -> str:
 
 
 @cache
-def lost_by_head() -> dict[tuple[int, int], float]:
+def lost_by_head() -> dict[tuple[float, float], float]:
     """Return the points of probability that are lost without each head."""
     vit, pictures = model_and_pictures()
     p = vit(pictures).softmax(dim=1)
@@ -102,9 +103,10 @@ def lost_by_head() -> dict[tuple[int, int], float]:
 )
 def heads(answer: object) -> str:
     """Judge which head the model needs most."""
-    given = tuple(numbers(answer, 2))
+    layer, head = numbers(answer, 2)
+    given = (layer, head)
     lost = lost_by_head()
-    ranking = sorted(lost, key=lost.get, reverse=True)
+    ranking = sorted(lost, key=lost.__getitem__, reverse=True)
     if given == ranking[0]:
         return (
             "without this head the predictions lose most, and still only a "
@@ -151,10 +153,11 @@ def noticed() -> tuple[str, ...]:
     found = []
     for name, sign in (("first", -1), ("last", 1)):
         areas = {
-            "own": sign * area(own, sign),
-            "second": sign * area(second, sign),
+            "own": (sign * area(own, sign)).tolist(),
+            "second": (sign * area(second, sign)).tolist(),
         }
-        (test,) = compare_over_images(areas, [tuple(areas)], margin=0.02)
+        pairs = [("own", "second")]
+        (test,) = compare_over_images(areas, pairs, margin=0.02)
         if test.verdict == "better":
             found.append(name)
     return tuple(found)

@@ -24,6 +24,7 @@ PATCHES = 7 * 7
 def sneaker() -> tuple[ViT, Tensor]:
     """Return the book's ViT, and the tokens of the playground's first image."""
     vit = load_pretrained("fashion")
+    assert isinstance(vit, ViT)
     images, _ = load_dataset("fashion_mnist", "test", subset=500)
     x = normalize(images[12:13], vit.facts["mean"], vit.facts["std"])
     return vit, vit.embed(x)[0]  # (1 + 49, D)
