@@ -34,6 +34,8 @@ MODULES = {
     "recipes": "RECIPES Recipe SMALL_CNN SMALL_VIT",
     "records": "RUNS read_log read_runs",
     "folder": "list_folder read_folder",
+    "exercises": "check",
+    "properties": "check_all",
     "verdicts": "MARGIN compare compare_over_images",
     "train": "evaluate train",
     "arms": "ARMS COUNTS EXPERIMENTS",
