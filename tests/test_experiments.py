@@ -99,6 +99,21 @@ CHANGES_OF_TINY = {
     "long-no-augmentation": {"epochs": 20, **CHANGES["no-augmentation"]},
     "long-erase": {"epochs": 20, **CHANGES["erase"]},
 }
+# The gallery's arms are tiny models on the bundled images, all but one with a bug.
+AS_BUNDLED = {"subset": 10_000, "validation": 1_000, "epochs": 8, "drop_patches": 0.0}
+BUG_ARMS = {
+    "bug-none": None,
+    "bug-shredded-patches": "shredded patches",
+    "bug-one-position-for-all": "one position for all",
+    "bug-scaled-by-dim": "scaled by dim",
+    "bug-softmax-over-queries": "softmax over queries",
+    "bug-across-the-batch": "across the batch",
+    "bug-heads-by-view": "heads by view",
+    "bug-dropout-for-ever": "dropout for ever",
+    "bug-skips-from-the-norm": "skips from the norm",
+    "bug-one-layer-repeated": "one layer repeated",
+    "bug-softmax-twice": "softmax twice",
+}
 COUNTS = (500, 2_000, 10_000, 55_000)
 # Of 10,000 images: what these arms change of the tiny models' other arms and of each other.
 MIDDLE = {"shift": 0, "drop_patches": 0.0, "train_on": 10_000, "epochs": 11, "repeats": 3}
@@ -123,6 +138,12 @@ def test_an_arm_changes_what_its_name_says_and_nothing_else(arm):
 def test_an_arm_of_tiny_models_changes_what_its_name_says(name):
     expected = {k: v for k, v in CHANGES_OF_TINY[name].items() if flat(TINY_BASELINE)[k] != v}
     assert difference(TINY_BASELINE, ARMS[f"tiny-{name}"]) == expected
+
+
+@pytest.mark.parametrize("arm", BUG_ARMS)
+def test_an_arm_of_the_gallery_has_the_bug_of_its_name_and_nothing_else(arm):
+    bug = {} if BUG_ARMS[arm] is None else {"bug": BUG_ARMS[arm]}
+    assert difference(TINY_BASELINE, ARMS[arm]) == AS_BUNDLED | bug
 
 
 @pytest.mark.parametrize("name", CHANGES_OF_MIDDLE)
@@ -176,7 +197,8 @@ def test_every_arm_belongs_to_an_experiment_and_the_other_way_round():
     assert {arm for arms in EXPERIMENTS.values() for arm in arms} == set(ARMS)
     tiny = {f"tiny-{name}" for name in (*CHANGES_OF_TINY, *CHANGES_OF_MIDDLE)}
     sizes = {f"{model}-{n}" for model in ("vit", "cnn") for n in COUNTS}
-    assert set(ARMS) == {*CHANGES, *tiny, *sizes}
+    assert set(ARMS) == {*CHANGES, *tiny, *sizes, *BUG_ARMS}
+    assert {*EXPERIMENTS["bugs"]} == {*BUG_ARMS}
     assert [*EXPERIMENTS["class_token"]] == ["baseline", "mean"]
     positions = {ARMS[arm].model.get("position", "learned") for arm in EXPERIMENTS["positions"]}
     assert {"none", "learned", "learned_2d", "sincos_2d"} <= positions == {*POSITIONS}

@@ -7,6 +7,7 @@ or two, so that an arm can have many seeds; the others of a larger one.
 
 from dataclasses import replace
 
+from vit_tutorial.bugs import BUGS
 from vit_tutorial.positions import POSITIONS
 from vit_tutorial.recipes import (
     SMALL_CNN,
@@ -26,6 +27,13 @@ TINY_LONG = replace(TINY, epochs=20)
 RATES = (0.00125, 0.0025, 0.005, 0.01, 0.02)  # AdamW's, on all parameters
 CNN_RATES = (*RATES, 0.04)  # the same of a CNN, which bears more
 MUON_RATES = (0.0025, 0.005, 0.01, 0.02, 0.04)  # on the blocks' matrices
+
+# For the gallery of bugs: the bundled images alone, so that a reader can train
+# any of these models in a minute or so. All patches are shown, as in the code
+# that the bugs were found in.
+BUG_FREE = replace(
+    TINY, subset=10_000, validation=1_000, epochs=8, drop_patches=0.0
+)
 
 # Data apart from time: however many images there are, 330,000 are shown in all,
 # the fewer the more often each. Nothing here may teach a model to bear shifts,
@@ -150,6 +158,13 @@ EXPERIMENTS = {
         "tiny-long": TINY_LONG,
         "tiny-long-no-augmentation": changed(TINY_LONG, flip=False, shift=0),
         "tiny-long-erase": changed(TINY_LONG, erase=8),
+    },
+    "bugs": {
+        "bug-none": BUG_FREE,
+        **{
+            f"bug-{name.replace(' ', '-')}": replace(BUG_FREE, bug=name)
+            for name in BUGS
+        },
     },
     "class_token": {
         "baseline": BASELINE,
