@@ -101,6 +101,7 @@ CHANGES_OF_TINY = {
 }
 # The gallery's arms are tiny models on the bundled images, all but one with a bug.
 AS_BUNDLED = {"subset": 10_000, "validation": 1_000, "epochs": 8, "drop_patches": 0.0}
+AS_BUNDLED |= {"model.patch_size": 7}
 BUG_ARMS = {
     "bug-none": None,
     "bug-shredded-patches": "shredded patches",
