@@ -2,6 +2,7 @@
 repository, not always in a ViT, and still returns logits of the right shape.
 
     vit = broken_vit("shredded patches", **config)
+    vit = broken_copy(trained, "shredded patches")  # with these weights
 
 Each function here breaks a ViT in place, in the way of the mistake, and
 `BUGS` says where it was seen and which property (properties.py) catches it.
@@ -42,6 +43,24 @@ def broken_vit(bug: str, **config) -> ViT:
     return vit
 
 
+def broken_copy(vit: ViT, bug: str) -> ViT:
+    """Build a ViT with a mistake in it and the weights of another ViT.
+
+    Where the mistake leaves room for less, some are lost: one position for all
+    tokens is the mean of all positions; one layer for all is the last.
+
+    Returns it in eval mode. Raises ValueError for a bug that `BUGS` does not
+    have.
+    """
+    broken, weights = broken_vit(bug, **vit.config), vit.state_dict()
+    for name, there in broken.state_dict().items():
+        if weights[name].shape != there.shape:
+            weights[name] = weights[name].mean(dim=1, keepdim=True)
+    broken.load_state_dict(weights)
+    broken.facts = vit.facts
+    return broken.eval()
+
+
 # The patches
 
 
@@ -50,7 +69,7 @@ class ShreddedPatches(Patchify):
         b, c, height, width = images.shape
         p1, p2 = self.patch_size
         n = (height // p1) * (width // p2)
-        return images.reshape(b, n, p1 * p2 * c)  # runs of rows, not squares
+        return images.reshape(b, n, p1 * p2 * c)  # runs, not squares
 
 
 def shred_patches(vit: ViT) -> None:
@@ -181,7 +200,7 @@ BUGS = {
     ),
     "across the batch": Bug(
         make=with_attention(AcrossTheBatch),
-        seen=ISSUES.format("pytorch/pytorch", 122959),
+        seen=ISSUES.format("Exorust/TorchLeet", 5),
         caught_by="images_are_alone",
     ),
     "heads by view": Bug(
