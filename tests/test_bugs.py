@@ -10,7 +10,7 @@ from vit_tutorial.properties import PROPERTIES, check_all
 from vit_tutorial.recipes import SMALL_CNN, TINY_VIT, Recipe
 from vit_tutorial.train import train
 from vit_tutorial.variants import create_vit
-from vit_tutorial.vit import ViT
+from vit_tutorial.vit import Attention, ViT
 
 CONFIG = {
     "image_size": 12, "patch_size": 4, "channels": 2, "num_classes": 10, "dim": 16, "depth": 2,
@@ -85,6 +85,20 @@ def test_check_all_does_not_ask_a_model_without_positions_whether_they_matter():
     assert [*check_all(ViT(**CONFIG, position="none"))] == [
         name for name in PROPERTIES if name != "places_matter"
     ]
+
+
+def test_check_all_finds_a_mistake_that_the_zeros_of_a_fresh_model_hide():
+    class BiasForTheFirst(Attention):
+        def forward(self, x):
+            out = super().forward(x)
+            first = out[:, :1] + self.to_out[0].bias  # of zeros, until it has been trained
+            return torch.cat((first, out[:, 1:]), dim=1)
+
+    vit = ViT(**CONFIG)
+    for attention, _ in vit.transformer.layers:
+        attention.fn = BiasForTheFirst(16, heads=2, dim_head=8, qkv_bias=True)
+    vit.init_weights()
+    assert "other outputs when their order changes" in check_all(vit)["tokens_are_alike"]
 
 
 def test_check_all_tells_of_code_that_fails_and_goes_on():
