@@ -55,8 +55,8 @@ def places_matter(vit: ViT, images: Tensor) -> None:
     moved = images.roll((p1, p2), dims=(-2, -1))  # by one patch, around
     before, after = read_out(vit, images), read_out(vit, moved)
     assert not torch.allclose(before, after, **CLOSE), (
-        "the patches are in other places, and the output is the same: their "
-        "order is lost"
+        "the patches have moved, but the output is the same: their order is "
+        "lost"
     )
 
 
@@ -66,7 +66,7 @@ def images_are_alone(vit: ViT, images: Tensor) -> None:
     alone = [vit.transformer(vit.embed(image[None])) for image in images]
     alone = torch.cat(alone)
     assert torch.allclose(together, alone, **CLOSE), (
-        "an image gives another output alone than in a batch"
+        "an image's output changes when other images share its batch"
     )
 
 
@@ -80,7 +80,7 @@ def tokens_are_alike(vit: ViT, images: Tensor) -> None:
     for attention, _ in vit.transformer.layers:
         assert torch.allclose(
             attention(x[:, order]), attention(x)[:, order], **CLOSE
-        ), "attention gives tokens other outputs when their order changes"
+        ), "reordering the tokens changes what attention gives each of them"
 
 
 def weights_sum_to_one(vit: ViT, images: Tensor) -> None:
