@@ -211,7 +211,8 @@ def check_all(vit: ViT) -> dict[str, str]:
             f"parts; {type(vit).__name__} has no {', '.join(missing)}. What "
             "needs no more than model(images) is in chapter 11's exercises"
         )
-    vit = randomise(deepcopy(vit).cpu().double().eval())
+    vit = deepcopy(vit).cpu().double().eval()
+    randomise(vit)
     shape = (4, vit.config["channels"], *vit.image_size)
     random = torch.Generator().manual_seed(0)
     images = torch.randn(shape, generator=random, dtype=torch.float64)
@@ -228,8 +229,8 @@ def check_all(vit: ViT) -> dict[str, str]:
 
 
 @torch.no_grad()
-def randomise(model: nn.Module) -> nn.Module:
-    """Give every weight of a model a random value, in place; return the model.
+def randomise(model: nn.Module) -> None:
+    """Give every weight of a model a random value, in place.
 
     Matrices keep the size of what they multiply; scales are around 1, all else
     around 0.
@@ -240,4 +241,3 @@ def randomise(model: nn.Module) -> nn.Module:
             is_scale = isinstance(module, nn.LayerNorm) and name == "weight"
             spread = 0.2 if weight.ndim < 2 else weight.shape[-1] ** -0.5
             weight.normal_(float(is_scale), spread, generator=random)
-    return model
