@@ -11,14 +11,14 @@ busy machine slows down both. The page runs in Chromium, without a window.
 import argparse
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from chromium import about, chromium, keep
 from peers import median_interval
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from torch import nn
 
 from vit_tutorial import ViT
@@ -31,6 +31,7 @@ SIZES = {  # patch, dim, depth, heads: steps of a turn, some tenths of a second
     (7, 64, 4, 4): 5,
     (4, 64, 6, 4): 1,
 }
+OPTIMIZERS = ("muon", "adamw")
 IMAGES = 1024
 DONE = 0.3  # the moment of the run whose learning rates are taken
 
@@ -93,6 +94,17 @@ def race(page: Page, optimizer: str, rounds: int, sizes: dict = SIZES) -> Iterat
         yield {"size": size, "optimizer": optimizer, **speeds}
 
 
+def races(browser: Browser, rounds: int, optimizers: Sequence[str] = OPTIMIZERS) -> list[dict]:
+    """Time every size with each optimiser, in a page that has the trainer's code alone."""
+    torch.set_num_threads(1)
+    page = browser.new_page()
+    script = join(["trainer"]).replace("\nconst $", "\nglobalThis.$")
+    page.add_script_tag(content="globalThis." + script.removeprefix("const "))
+    records = [each for optimizer in optimizers for each in race(page, optimizer, rounds)]
+    page.close()
+    return records
+
+
 def table(records: list[dict]) -> str:
     """Set the sizes below each other: medians, and the interval of the ratio's."""
     lines = ["patch/dim/depth/heads  optimiser    page, images/s    PyTorch    ratio (95 %)"]
@@ -110,18 +122,13 @@ def table(records: list[dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40, help="default: %(default)s")
-    parser.add_argument("--optimizer", choices=("muon", "adamw"), help="default: both")
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, help="default: both")
     parser.add_argument("--out", type=Path, help="every number as FILE.json, the table as FILE.txt")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
     with sync_playwright() as playwright:
         browser = chromium(playwright)
-        page = browser.new_page()
-        script = join(["trainer"]).replace("\nconst $", "\nglobalThis.$")
-        page.add_script_tag(content="globalThis." + script.removeprefix("const "))
-        records = []
-        for optimizer in [asked.optimizer] if asked.optimizer else ["muon", "adamw"]:
-            records += race(page, optimizer, asked.rounds)
+        optimizers = [asked.optimizer] if asked.optimizer else OPTIMIZERS
+        records = races(browser, asked.rounds, optimizers)
         described = about(browser, "page_training.py")
         browser.close()
     keep(asked.out, described, table(records), {"records": records})

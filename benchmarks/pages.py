@@ -1,4 +1,4 @@
-"""Measure the built book in a browser: weight, time to the first figure, passes, redraws.
+"""Measure the built book in a browser: weight, first figure, passes, redraws, training.
 
     make book
     python benchmarks/pages.py [--repeats N] [--out FILE]
@@ -9,6 +9,7 @@ for, each file gzipped as a server would: ours (figures, their style, their mode
 (the theme, equations, the page itself with its pictures). The first figure is one that a link leads
 to: from the opening of the page until its card is drawn. A redraw is timed from the pointer's event
 until everything that it changes is drawn and laid out, work put off to the next frame included.
+Training is timed beside PyTorch, as `page_training.py` does it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import threading
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+import page_training
 import yaml
 from chromium import about, chromium, keep
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -34,6 +36,7 @@ from vit_tutorial.widgets.pictures import pack_picture
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 THROTTLES = (1, 4)
+TRAINING_ROUNDS = 12
 OURS = ("_static/figures-", "_static/models/")
 
 GOALS = [  # what, the goal in words, the measured figure's key, the most that it may be
@@ -45,6 +48,7 @@ GOALS = [  # what, the goal in words, the measured figure's key, the most that i
     ("the same at 4× CPU throttle", "≤ 6 ms", "pass 4", 6),
     ("a pass in units of its matrix products alone", "≤ 2.5 ×", "ratio", 2.5),
     ("hover to redraw, the slowest figure's median", "≤ 16 ms", "redraw 1", 16),
+    ("PyTorch's speed in training, one thread, by ours", "≤ 1.33 ×", "training", 1 / 0.75),
 ]
 
 
@@ -218,6 +222,7 @@ def measure(browser: Browser, base: str, names: list[str], repeats: int) -> dict
             for key in ("pass", "products"):
                 known[key] += times[key]
         print(f"{name} measured", flush=True)
+    found["training"] = page_training.races(browser, TRAINING_ROUNDS)
     return found
 
 
@@ -250,7 +255,8 @@ def tables(found: dict) -> str:
         if times[1]:
             medians = [statistics.median(times[rate]) for rate in THROTTLES]
             lines.append(f"  {figure:44}{medians[0]:12.1f}{medians[1]:11.1f}")
-    return "\n".join(lines) + "\n"
+    lines += ["", "training", page_training.table(found["training"])]
+    return "\n".join(lines)
 
 
 def goals_table(found: dict) -> str:
@@ -276,6 +282,10 @@ def goals_table(found: dict) -> str:
             whole / alone
             for times in found["passes"].values()
             for whole, alone in zip(times["pass"], times["products"], strict=True)
+        ),
+        "training": max(
+            statistics.median(b / a for a, b in zip(race["page"], race["pytorch"], strict=True))
+            for race in found["training"]
         ),
         "redraw 1": max(statistics.median(t[1]) for t in found["redraws"].values() if t[1]),
     }
