@@ -20,6 +20,8 @@ from vit_tutorial.exercises import (  # noqa: F401  (each adds its exercises)
     chapter_07,
     chapter_08,
     chapter_09,
+    chapter_10,
+    chapter_11,
     chapter_12,
 )
 from vit_tutorial.exercises.answers import (
