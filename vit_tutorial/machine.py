@@ -107,6 +107,9 @@ def describe_machine(device: torch.device, world: int) -> dict:
     }
 
 
+PROGRAMS = 16  # that torch.compile may make of one model's code
+
+
 def fit_to_machine(
     net: nn.Module, device: torch.device, world: int, compile_mode: str
 ) -> nn.Module:
@@ -121,8 +124,11 @@ def compiled(net: nn.Module, mode: str) -> Any:
 
     How many patches SomePatches is shown changes as the run goes on.
     dynamic=True has one program serve them all; to compile one for each would
-    take minutes, and PyTorch stops after eight.
+    take minutes, and PyTorch stops after some.
     """
+    # A process that trains all arms meets more than eight kinds of models.
+    limits: Any = torch._dynamo.config
+    limits.recompile_limit = PROGRAMS
     # einops notes each kind of tensor that it meets, and a new note has
     # everything compiled anew.
     for kind in (torch.zeros(1), nn.Parameter(torch.zeros(1))):
