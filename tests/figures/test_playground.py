@@ -526,9 +526,10 @@ def test_a_surprise_is_a_picture_with_the_fewest_patches_it_takes(book, vit, ima
     page = book.open(Playground(vit, images))
     card = page.locator(".vt-card")
     card.get_by_role("button", name="Surprise me").click()
-    state = link_of(page, card)[0]
+    shown = soon(lambda: link_of(page, card)[0])  # once the Worker has found one
+    assert shown.becomes(lambda state: state.get("picture"))  # not 0, which was in view
+    state = shown.last
     image = images[state["picture"]]
-    assert state["picture"] != 0  # which was in view
     answer = answers(vit, image)[-1].argmax()
     kept = []
     while len(kept) < 6:
