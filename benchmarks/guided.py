@@ -28,7 +28,7 @@ INPUTS = ("pictures", "facts", "picture")
 LIST = "$guided.EXPERIMENTS.map((each) => JSON.parse(JSON.stringify(each)))"
 RUN = """async ([choices, moved]) => {
     const data = await $training_data.trainingData({});
-    const { heldOut, ...given } = $train_setup.givenFor(choices, data, moved);
+    const { heldOut, ...given } = $train_begin.givenFor(choices, data, moved);
     const trainer = new $trainer.Trainer(given);
     const batches = [];
     let broken = null;
@@ -51,7 +51,7 @@ JUDGE = """([name, results]) => {
 
 def open_page(browser, folder: Path) -> Page:
     """Open a page from a file, with the modules that train and the table of experiments."""
-    script = join(["training_data", "trainer", "train_setup", "guided"])
+    script = join(["training_data", "trainer", "train_begin", "guided"])
     (folder / "guided.js").write_text(script.replace("const $", "var $"), "utf8")
     (folder / "training_data.js").write_text(training_data.script(), "utf8")
     html = '<!doctype html><meta charset="utf8"><script src="guided.js"></script>'

@@ -41,7 +41,7 @@ BEGIN = """async (choices) => {
     const failed = (error) => { throw error; };
     globalThis.training = new $training.Training({ failed });
     globalThis.began = performance.now();
-    return training.begin($train_setup.givenFor(choices, data));
+    return training.begin($train_begin.givenFor(choices, data));
 }"""
 RUN = """async (limit) => {
     const passed = () => (performance.now() - began) / 1000;
@@ -86,7 +86,7 @@ def open_page(browser: Browser, folder: Path, script: str, body: str = "") -> Pa
 
 
 def open_training(browser: Browser, folder: Path) -> Page:
-    names = ["training", "training_data", "train_setup"]
+    names = ["training", "training_data", "train_setup", "train_begin"]
     exports = whole(names, f"{{ {', '.join(f'${name}' for name in names)} }}")
     return open_page(
         browser, folder, f"Object.assign(globalThis, {exports.rstrip().removesuffix(';')});"

@@ -15,7 +15,7 @@ from pathlib import Path
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from vit_tutorial.widgets.bundle import page_script, style_sheet
+from vit_tutorial.widgets.bundle import page_script, part_scripts, style_sheet
 
 THEME = [  # the book's: figures take their colours from it
     next(Path(find_spec(package).origin).parent.rglob(f"{sheet}.css"))
@@ -186,7 +186,8 @@ class Pages:
 @functools.cache
 def code():
     """Join every figure's code and style: file name -> text."""
-    return {"figures.js": page_script(), "figures.css": style_sheet()}
+    parts = {f"figures.{name}.js": text for name, text in part_scripts().items()}
+    return {"figures.js": page_script(), "figures.css": style_sheet(), **parts}
 
 
 class Book:

@@ -546,8 +546,6 @@ ROWS = {
     ),
 }  # fmt: skip
 
-MORE_CODE = {"any_vit", "train_here"}  # they read checkpoints, or train: 25 KB more
-
 
 def chapters_figures():
     """List each chapter's figures, in the order in which it shows them."""

@@ -14,7 +14,7 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from figure_page import AXE, assert_tab_reaches_all, said, soon, wait_for_colours
-from figure_table import MORE_CODE, chapters_figures
+from figure_table import chapters_figures
 from notebooks import ROOT
 from playwright.sync_api import expect
 
@@ -475,9 +475,7 @@ def test_a_page_s_figures_are_light(name):
     sheets = [tag["href"] for tag in read(name).select("link[href*='_static/figures-']")]
     assert (len(scripts), len(sheets)) == (1, 1)
     files = [(HTML / name).parent / address.split("?")[0] for address in scripts + sheets]
-    shown = {live["data-figure"] for live in read(name).select(".vt-live")}
-    most = 65_000 if shown & MORE_CODE else 40_000
-    assert sum(len(gzip.compress(path.read_bytes())) for path in files) <= most
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) <= 40_000
     models = {m for live in read(name).select("[data-models]") for m in live["data-models"].split()}
     for model in models:
         script = HTML / "_static" / "models" / f"{model}.js"

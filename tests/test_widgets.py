@@ -27,7 +27,6 @@ from figure_page import (
     said,
     soon,
 )
-from figure_table import MORE_CODE
 from playwright.sync_api import expect
 
 from vit_tutorial import ViT, record_attention, save_model
@@ -45,7 +44,14 @@ from vit_tutorial.widgets import (
     dequantised,
     page_vit,
 )
-from vit_tutorial.widgets.bundle import figure_names, join, page_script, style_sheet, widget_script
+from vit_tutorial.widgets.bundle import (
+    figure_names,
+    join,
+    page_script,
+    part_scripts,
+    style_sheet,
+    widget_script,
+)
 from vit_tutorial.widgets.pictures import pack_fitting
 from vit_tutorial.widgets.quantise import model_script
 
@@ -376,6 +382,45 @@ def test_what_cannot_be_joined_is_an_error(modules, files, message):
         join(["a"])
 
 
+REAL = {name: bundle.modules()[name].read_text("utf8") for name in ("parts", "scripts")}
+LATER = {
+    "a": """import { two } from "./b.js";
+const later = async () => (await import("./c.js")).sum(two);
+export default { render() {}, later };
+""",
+    "b": "export const two = 2;\n",
+    "c": 'import { two } from "./b.js";\nimport { four } from "./d.js";\n'
+    "export const sum = (n) => n + two + four;\n",
+    "d": "export const four = 4;\n",
+}
+
+
+def test_what_a_module_imports_later_is_a_part_of_what_the_page_lacks(modules, pages, tmp_path):
+    modules(
+        **LATER, **REAL, host='import { part } from "./parts.js";\nexport const start = part;\n'
+    )
+    script, parts = page_script("a"), part_scripts("a")
+    assert [*parts] == ["c"]
+    assert re.findall(r"const \$(\w+) =", parts["c"]) == ["d", "c"]
+    assert not {"c", "d"} & {*re.findall(r"const \$(\w+) =", script)}
+
+    script = script.replace("$host.start({ a: $a.default })", "$a.default")
+    (tmp_path / "page.js").write_text(f"globalThis.a = {script}", "utf8")
+    (tmp_path / "page.html").write_text(
+        '<!doctype html><meta charset="utf8"><script src="page.js"></script>', "utf8"
+    )
+    page = pages.take()
+    page.goto((tmp_path / "page.html").as_uri())
+    failed = page.evaluate("a.later().catch(({ message }) => message)")
+    assert failed == "the part “c” could not be loaded"
+    (tmp_path / "page.c.js").write_text(parts["c"], "utf8")
+    assert page.evaluate("a.later()") == page.evaluate("a.later()") == 8  # it is tried again
+    assert sum(address.endswith("/page.c.js") for address in page.asked) == 2
+
+    page.add_script_tag(content=widget_script("a").replace("export default", "globalThis.b ="))
+    assert page.evaluate("b.later()") == 8  # a notebook has it from the beginning
+
+
 class AsModules(http.server.SimpleHTTPRequestHandler):
     """Serves the modules as they stand, and WebAssembly as the module it counts as."""
 
@@ -413,8 +458,7 @@ def test_a_figure_s_code_is_light(name):
     code = page_script(name) + style_sheet(name)
     assert f"start({{ {name}: ${name}.default }})" in code
     assert " // " not in code  # comments stay behind
-    most = 65_000 if name in MORE_CODE else 40_000
-    assert len(gzip.compress(code.encode())) <= most
+    assert len(gzip.compress(code.encode())) <= 40_000
 
 
 # In a page

@@ -1,4 +1,4 @@
-"""The interactive figures in the pages: their script, style and models.
+"""The interactive figures in the pages: their scripts, style and models.
 
 All of it is joined from the package's own files at every build, so no notebook
 holds a copy. The package itself is not imported: it needs PyTorch, and building
@@ -39,10 +39,12 @@ def add_to_page(app, pagename, templatename, context, doctree):
     folder.mkdir(parents=True, exist_ok=True)
     name = "-".join(["figures", *figures])
     (folder / f"{name}.js").write_text(bundle.page_script(*figures), "utf8")
+    for part, script in bundle.part_scripts(*figures).items():
+        (folder / f"{name}.{part}.js").write_text(script, "utf8")
     (folder / f"{name}.css").write_text(bundle.style_sheet(*figures), "utf8")
     app.add_js_file(f"{name}.js", loading_method="defer")
     app.add_css_file(f"{name}.css")
-    if "training_data" in bundle.in_order(figures):
+    if "training_data" in bundle.in_order(figures, later=True):
         write_training_data(folder / "training_data.js")
     names = " ".join(re.findall(r'data-models="([\w -]+)"', body))
     for name in sorted(set(names.split())):

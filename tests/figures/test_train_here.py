@@ -73,7 +73,9 @@ def points(card, look):
 
 def test_a_run_is_trained_compared_handed_over_and_brought_back(book, tmp_path):
     page, card = opened(book)
-    assert [*filter(re.compile("training_data|playground").search, page.asked)] == []
+    loaded = {address.rsplit("/", 1)[1] for address in page.asked}
+    scripts = {name for name in loaded if name.endswith(".js")}
+    assert scripts == {"figures.js"}  # no image and no part, until Train is pressed
     press(card, "Save")
     assert said(card) == "There is no model yet: press Train first."
 
@@ -82,7 +84,8 @@ def test_a_run_is_trained_compared_handed_over_and_brought_back(book, tmp_path):
     press(card, "Train")
     assert "Run 1 is over, 19,200 images" in said(card)
     files = [address.rsplit("/", 1)[1] for address in page.asked if address.startswith("file:")]
-    assert files.count("training_data.js") == 1
+    for name in ("training_data.js", "figures.train_begin.js", "figures.training_worker.js"):
+        assert files.count(name) == 1
     assert not any("playground" in name for name in files)
     assert_nobody_is_left_out(page)
     first = shown(card).now
@@ -229,7 +232,7 @@ def test_a_recorded_run_is_there_first_and_its_loss_on_a_log_scale(book):
 
 BEGINNING = """async (choices) => {
     const data = await $training_data.trainingData({});
-    const { heldOut, ...given } = $train_setup.givenFor(choices, data);
+    const { heldOut, ...given } = $train_begin.givenFor(choices, data);
     const trainer = new $trainer.Trainer(given);
     for (let i = 0; i < trainer.stepsAnEpoch; i++) trainer.step();
     const { accuracy } = trainer.evaluate(heldOut.images, heldOut.labels);
@@ -238,7 +241,9 @@ BEGINNING = """async (choices) => {
 
 
 def test_the_recorded_run_is_one_with_today_s_defaults(browser, tmp_path):
-    page = open_modules(browser, tmp_path, ["training_data", "trainer", "train_setup"])
+    page = open_modules(
+        browser, tmp_path, ["training_data", "trainer", "train_setup", "train_begin"]
+    )
     (tmp_path / "training_data.js").write_text(training_data.script(), "utf8")
     taken, steps, accuracy = page.evaluate(BEGINNING, TrainHere().state())
     run = recorded()
@@ -288,7 +293,7 @@ def test_in_a_notebook_the_weights_come_back_as_a_vit(notebook):
 
 
 def test_python_offers_what_the_page_offers_and_the_verdicts_follow_the_runs(browser, tmp_path):
-    page = open_modules(browser, tmp_path, ["train_choices", "train_guide", "guided"])
+    page = open_modules(browser, tmp_path, ["train_choices", "guided"])
     offered = page.evaluate(
         "Object.fromEntries($train_choices.CHOICES.map(({ name, options }) => [name, options]))"
     )
@@ -297,7 +302,7 @@ def test_python_offers_what_the_page_offers_and_the_verdicts_follow_the_runs(bro
 
     judge = """([name, guess, results]) => {
         const found = $guided.EXPERIMENTS.find((each) => each.name === name);
-        return $train_guide.verdict(found, guess, results);
+        return $guided.verdict(found, guess, results);
     }"""
     runs = [{"heldOut": 0.8125, "learned": 0.9}, {"heldOut": 0.2, "learned": 0.9}]
     words = page.evaluate(judge, ["Take the positions away", 2, runs])
@@ -309,8 +314,9 @@ def test_python_offers_what_the_page_offers_and_the_verdicts_follow_the_runs(bro
 
 def test_every_experiment_that_is_offered_has_a_verdict_that_holds(browser, tmp_path):
     """In at least nine of ten recorded seeds, as its own rule reads the recorded runs."""
-    page = open_modules(browser, tmp_path, ["guided"])
+    page = open_modules(browser, tmp_path, ["guided", "train_guide"])
     names = page.evaluate("$guided.EXPERIMENTS.map(({ name }) => name)")
+    assert page.evaluate("$train_guide.NAMES") == names
     right = """([name, results]) =>
         $guided.EXPERIMENTS.find((each) => each.name === name).right(...results)"""
     records = json.loads(RESULTS.read_text("utf8"))["records"]

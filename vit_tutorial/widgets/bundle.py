@@ -5,8 +5,15 @@ A page opened by double-click may load classic scripts alone, and a widget hands
 its front end over as one text. So the modules here import each other as modules
 do, and are joined before they leave. The kernels are WebAssembly, which travels
 as text too: `kernels.wasm` counts as a module that exports its bytes in
-hexadecimal digits, which compress better than base64. The standard library is
-all this file needs: it also runs where the book is built.
+hexadecimal digits, which compress better than base64.
+
+A notebook's widget has all of its modules from the beginning. A page's script
+leaves some to parts: scripts beside it, loaded when a reader needs them
+(page/parts.js). Parts are what `await import("./x.js")` asks for, and what a
+Worker has to know beyond the figures' own passes.
+
+The standard library is all this file needs: it also runs where the book is
+built.
 """
 
 import re
@@ -18,6 +25,7 @@ IMPORT = re.compile(
     r'^import \{([^}]*)\} from "(\.{1,2}/[\w./]*?(\w+)\.(?:js|wasm))";\n',
     re.M,
 )
+LATER = re.compile(r'\bimport\("(\.{1,2}/[\w./]*?(\w+)\.js)"\)')
 EXPORT = re.compile(
     r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.M
 )
@@ -25,9 +33,10 @@ DEFAULT = re.compile(r"^export default ", re.M)
 # What is for those who read the modules: pages do without it.
 COMMENT = re.compile(r"^ *//.*\n| +// .*$|^ +|^/\*[^*]*\*/\n+", re.M)
 OPERATOR = re.compile(r'("[^"]*")| *(=>|[=!]==|[=:?,{}()&|;*]) *')
-# What a page asks of a Worker, and the module that answers it there.
-WORKERS = {
-    "background": "worker",
+# Modules that ask something of a Worker, and those that answer there: from the
+# beginning, and as a part.
+WORKERS = {"background": "worker", "checkpoint": "photo_worker"}
+WORKER_PARTS = {
     "checkpoint": "checkpoint_worker",
     "training": "training_worker",
 }
@@ -83,45 +92,125 @@ def declared(figure: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def widget_script(figure: str) -> str:
-    """Join a figure with all that it imports into one module, as anywidget
-    takes it."""
+    """Join a figure with all that it imports, at once or later, into one
+    module, as anywidget takes it."""
     return "export default " + whole([figure], f"${figure}.default")
+
+
+def whole(names: Sequence[str], result: str) -> str:
+    """Join modules with all that they import, at once or later, into a function
+    that is called and returns `result`."""
+    asking = in_order(names, later=True)
+    answering = [WORKERS[name] for name in WORKERS if name in asking]
+    answering += [WORKER_PARTS[name] for name in WORKER_PARTS if name in asking]
+    found = in_order([*answering, *names], later=True)
+    return function(found, answering, result, {})
 
 
 def page_script(*figures: str) -> str:
     """Join figures (none named: all) and the host that brings them to life into
-    a classic script.
+    a classic script, without their parts.
 
     A page loads the one with its own figures, so none is heavy.
     """
     names = figures or figure_names()
+    found, answering = page_modules(names)
     table = ", ".join(f"{name}: ${name}.default" for name in names)
-    return whole([*names, "host"], f"$host.start({{ {table} }})")
+    result = f"$host.start({{ {table} }})"
+    return function(found, answering, result, parts_of(names))
 
 
-def whole(names: Sequence[str], result: str) -> str:
-    """Join modules into a function, `whole`, that is called and returns
+def part_scripts(*figures: str) -> dict[str, str]:
+    """Join the parts of figures (none named: all), each into a classic script,
+    by its name: a function that takes modules of the page's script."""
+    names = figures or figure_names()
+    found, _ = page_modules(names)
+    return {
+        name: (
+            f"globalThis.vitTutorialPart = ({taken([part], found)}) => {{\n"
+            f"{texts(part, has_parts=True)}return ${name};\n}};\n"
+        )
+        for name, part in parts_of(names).items()
+    }
+
+
+def page_modules(figures: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """Find the modules of a page's script, and name those that answer in a
+    Worker."""
+    names = [*figures, "host"]
+    found = in_order(names)
+    answering = [WORKERS[name] for name in WORKERS if name in found]
+    return in_order([*answering, *names]), answering
+
+
+def parts_of(figures: Sequence[str]) -> dict[str, dict[str, Path]]:
+    """Find the parts of figures, by their names: of each, the modules that the
+    page's script lacks."""
+    found, _ = page_modules(figures)
+    everything = in_order(figures, later=True)
+    later = [name for path in everything.values() for name in later_of(path)]
+    later += [WORKER_PARTS[name] for name in WORKER_PARTS if name in everything]
+    return {
+        part: {
+            name: path
+            for name, path in in_order([part]).items()
+            if name not in found
+        }
+        for part in dict.fromkeys(later)
+    }
+
+
+def taken(parts: Sequence[dict[str, Path]], found: dict[str, Path]) -> str:
+    """List what parts import of a page's script: "{ $vit, $memory }"."""
+    imported = {
+        name
+        for part in parts
+        for path in part.values()
+        for name in imports_of(path)
+        if name in found
+    }
+    return f"{{ {', '.join(f'${name}' for name in sorted(imported))} }}"
+
+
+def function(
+    found: dict[str, Path],
+    answering: Sequence[str],
+    result: str,
+    parts: dict[str, dict[str, Path]],
+) -> str:
+    """Put modules into a function, `whole`, that is called and returns
     `result`.
 
     A figure that computes in a Worker (background.js) gives it this function's
     own text, so that no code travels twice. There it returns before the first
-    module that only a page can run.
+    module that only a page can run. `part` is what the Worker has to know
+    besides.
     """
-    script = join(names)
-    found = in_order(names)
-    if workers := [WORKERS[name] for name in WORKERS if name in found]:
-        start = join(workers)
-        rest = join([*workers, *names]).removeprefix(start)
-        answers = ", ".join(f"...${name}.ANSWERS" for name in workers)
-        serve = f"return $worker.serve({{ {answers} }});\n"
-        script = start + f"if (!globalThis.document) {serve}" + rest
-    return f"(function whole() {{\n{script}return {result};\n}})();\n"
+    for_worker = taken(
+        [parts[name] for name in WORKER_PARTS.values() if name in parts], found
+    )
+    first = in_order([*answering, *re.findall(r"\$(\w+)", for_worker)])
+    rest = {name: path for name, path in found.items() if name not in first}
+    serve = offer = ""
+    if answering:
+        answers = "".join(f"...${name}.ANSWERS, " for name in answering)
+        serve = (
+            f"if (!globalThis.document) return $worker.serve({{ {answers}"
+            f"...part?.({for_worker}).ANSWERS }});\n"
+        )
+    if parts:
+        offer = f"$parts.offer({taken([*parts.values()], found)});\n"
+    has_parts = bool(parts)
+    return (
+        f"(function whole(part) {{\n{texts(first, has_parts)}{serve}"
+        f"{texts(rest, has_parts)}{offer}return {result};\n}})();\n"
+    )
 
 
 def style_sheet(*figures: str) -> str:
     """Join the look of figures (none named: all): what all of them share, and
     the sheet beside each module, in the order of `join`."""
-    scripts = in_order(figures or figure_names())
+    scripts = in_order(figures or figure_names(), later=True)
     sheets = [path.with_suffix(".css") for path in scripts.values()]
     return "\n".join(
         COMMENT.sub("", path.read_text("utf8"))
@@ -137,12 +226,17 @@ def join(names: Sequence[str]) -> str:
     that is written in another way than ours are, and for modules that import
     each other in a circle.
     """
-    return "".join(wrapped(*found) for found in in_order(names).items())
+    return texts(in_order(names), has_parts=False)
 
 
-def in_order(names: Sequence[str]) -> dict[str, Path]:
-    """Find modules and all that they import: each one's file, by its name,
-    behind those of its imports."""
+def texts(found: dict[str, Path], has_parts: bool) -> str:
+    return "".join(wrapped(*each, has_parts) for each in found.items())
+
+
+def in_order(names: Sequence[str], *, later: bool = False) -> dict[str, Path]:
+    """Find modules and all that they import, also what they import later if
+    that is asked for: each one's file, by its name, behind those of its
+    imports."""
     paths = modules()
     done: dict[str, Path] = {}
     open_: list[str] = []
@@ -156,8 +250,9 @@ def in_order(names: Sequence[str]) -> dict[str, Path]:
         if name not in paths:
             raise ValueError(f"there is no {name}.js under {FOLDER}")
         open_.append(name)
-        for imported in imports_of(paths[name]):
-            visit(imported)
+        imported = imports_of(paths[name])
+        for each in imported + later_of(paths[name]) * later:
+            visit(each)
         open_.remove(name)
         done[name] = paths[name]
 
@@ -167,12 +262,22 @@ def in_order(names: Sequence[str]) -> dict[str, Path]:
 
 
 def imports_of(path: Path) -> list[str]:
-    """Name the modules that a module imports.
+    """Name the modules that a module imports at once.
 
     Raises ValueError where its import does not lead to a module of ours.
     """
+    found = IMPORT.findall(source_of(path))
+    return checked(path, [(address, name) for _, address, name in found])
+
+
+def later_of(path: Path) -> list[str]:
+    """Name the modules that a module imports later, with the same error."""
+    return checked(path, LATER.findall(source_of(path)))
+
+
+def checked(path: Path, imports: Sequence[tuple[str, str]]) -> list[str]:
     names = []
-    for _, address, name in IMPORT.findall(source_of(path)):
+    for address, name in imports:
         target = (path.parent / address).resolve()
         if not target.exists() or FOLDER.resolve() not in target.parents:
             raise ValueError(
@@ -183,9 +288,10 @@ def imports_of(path: Path) -> list[str]:
     return names
 
 
-def wrapped(name: str, path: Path) -> str:
+def wrapped(name: str, path: Path, has_parts: bool) -> str:
     """Turn a module into a constant, `$name`, that holds its exports.
 
+    What it imports later is a part, or where there are none one more constant.
     Comments and indents stay behind: nobody reads them in a page.
     """
     source = COMMENT.sub("", source_of(path))
@@ -193,6 +299,7 @@ def wrapped(name: str, path: Path) -> str:
     source = IMPORT.sub(
         lambda match: f"const {{{match[1]}}} = ${match[3]};\n", source
     )
+    source = LATER.sub(r'$parts.part("\2")' if has_parts else r"$\2", source)
     source = EXPORT.sub("", source)
     if DEFAULT.search(source):
         source = DEFAULT.sub("const $default = ", source)

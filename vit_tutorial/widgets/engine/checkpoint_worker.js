@@ -5,38 +5,32 @@
 import { checkShapes, configOf } from "./checkpoint_config.js";
 import { ourWeights } from "./checkpoint_weights.js";
 import { ownWeights } from "./checkpoint_own.js";
+import { imagenetClasses } from "./imagenet_classes.js";
 import { sizes } from "./pass.js";
-import { prepare } from "./photo_preparation.js";
+import { attend, predict } from "./photo_worker.js";
 import { resizePositions } from "./resample.js";
 import { readSafetensors } from "./safetensors.js";
 import { ViT } from "./vit.js";
 
 let open = { vit: null, id: null }; // one model at a time
 
-// own: the figure's model. checkpoint: null for that one, or { id, file,
-// beside, heads, side }: what was brought, and how it is to be read; id tells
-// one of these from another. normal: { mean, std }.
+// checkpoint: { id, file, beside, heads, side }: what was brought, and how it is
+// to be read; id tells one of these from another. The rest is as in
+// photo_worker.js.
 export const ANSWERS = {
   describe: (_, checkpoint) => described(readModel(checkpoint)),
-  prepare: (_, photo, preparation) => ({ bytes: prepare(photo, preparation) }),
-  attend(own, checkpoint, normal, bytes, changes) {
-    const vit = modelFor(own, checkpoint, normal);
-    const { predictions, layers, places } = vit.forward(bytes, changes);
-    const attention = layers.map((layer) => layer.attention);
-    return { predictions, attention, places };
-  },
-  predict: (own, checkpoint, normal, bytes, changes) =>
-    modelFor(own, checkpoint, normal).logits(bytes, changes),
+  attendWith: (_, checkpoint, ...given) =>
+    attend(modelOf(checkpoint), ...given),
+  predictWith: (_, checkpoint, ...given) =>
+    predict(modelOf(checkpoint), ...given),
 };
 
-function modelFor(own, checkpoint, normal) {
-  if (checkpoint && open.id !== checkpoint.id) {
+function modelOf(checkpoint) {
+  if (open.id !== checkpoint.id) {
     open = { vit: null, id: null }; // so that two never need their memory at once
     open = { vit: build(readModel(checkpoint)), id: checkpoint.id };
   }
-  const { vit } = checkpoint ? open : { vit: own };
-  Object.assign(vit.config, normal);
-  return vit;
+  return open.vit;
 }
 
 const MANY = 28 * 28; // patches: a pass over more takes the page many seconds
@@ -102,6 +96,7 @@ function gridOf({ patch_size }, size) {
 }
 
 function described({ library, isHeadless, config, trained, weights }) {
+  if (config.num_classes === 1000) config.class_names ??= imagenetClasses;
   const count = ({ shape }) => shape.reduce((a, b) => a * b, 1);
   const parameters = Object.values(weights).reduce(
     (sum, each) => sum + count(each),

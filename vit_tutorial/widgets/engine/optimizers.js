@@ -2,28 +2,11 @@
 // the encoder's blocks, AdamW everything else, at a rate that rises and falls.
 
 import { Muon, muonSizes, norm } from "./muon.js";
-import { isMatrix } from "./weights.js";
 
-const GROUPS = ["blocks", "others", "rest"]; // "rest" does not decay
 const BETAS = [0.9, 0.98];
 const EPS = 1e-8;
 
-// Parameters in the order of their groups: { parameters, groups }.
-export function grouped(all, recipe) {
-  const groupOf = ({ name, shape }) => {
-    if (!isMatrix(name, shape)) return "rest";
-    const inBlock = name.startsWith("transformer.");
-    return inBlock && recipe.matrix_lr !== null ? "blocks" : "others";
-  };
-  const groups = Object.fromEntries(
-    GROUPS.map((group) => [
-      group,
-      all.filter((parameter) => groupOf(parameter) === group),
-    ]),
-  );
-  return { groups, parameters: GROUPS.flatMap((group) => groups[group]) };
-}
-
+// groups: those of grouped(), in parameters.js.
 export function optimizerSizes({ groups }) {
   return muonSizes(groups.blocks);
 }

@@ -1,7 +1,9 @@
-// The parameters of vit.py's ViT: their names and shapes in a checkpoint, and
-// the values that they begin with.
+// The parameters of vit.py's ViT: their names and shapes in a checkpoint, the
+// values that they begin with, and who moves them in training.
 
 import { positionParameters } from "./learned_positions.js";
+
+const GROUPS = ["blocks", "others", "rest"]; // "rest" does not decay
 
 // In a checkpoint's order: [{ name, shape, draw }]. draw takes a Random and
 // returns one value, as `init_weights` in vit.py draws it.
@@ -17,6 +19,28 @@ export function parametersOf(config) {
     ...norm("mlp_head.0", dim),
     ...linear("mlp_head.1", dim, num_classes, zero),
   ].map((each) => ({ draw: zero, ...each }));
+}
+
+// In the order of their groups, as optimizers.js takes them: { parameters,
+// groups }. Muon moves the blocks' matrices where the recipe has a rate for it.
+export function grouped(all, recipe) {
+  const groupOf = ({ name, shape }) => {
+    if (!isMatrix(name, shape)) return "rest";
+    const inBlock = name.startsWith("transformer.");
+    return inBlock && recipe.matrix_lr !== null ? "blocks" : "others";
+  };
+  const groups = Object.fromEntries(
+    GROUPS.map((group) => [
+      group,
+      all.filter((parameter) => groupOf(parameter) === group),
+    ]),
+  );
+  return { groups, parameters: GROUPS.flatMap((group) => groups[group]) };
+}
+
+// Of a linear layer: positions may have two axes, too.
+export function isMatrix(name, shape) {
+  return name.endsWith(".weight") && shape.length > 1;
 }
 
 function positions(config) {

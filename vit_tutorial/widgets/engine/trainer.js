@@ -3,8 +3,8 @@
 
 import { judge, Learner, passSizes } from "./learner.js";
 import { gridOf } from "./learned_positions.js";
-import { grouped, optimizerSizes, Optimizers } from "./optimizers.js";
-import { parametersOf } from "./parameters.js";
+import { optimizerSizes, Optimizers } from "./optimizers.js";
+import { grouped, parametersOf } from "./parameters.js";
 import { Random } from "./random.js";
 import { TrainingMemory } from "./training_memory.js";
 import { Weights, weightSizes } from "./weights.js";

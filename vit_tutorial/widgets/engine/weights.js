@@ -3,6 +3,7 @@
 // give and get them as a checkpoint has them, (out, in).
 
 import { transposed } from "./linear.js";
+import { isMatrix } from "./parameters.js";
 
 // What there is of every weight. AdamW keeps two means, Muon one.
 const KEPT = ["weights", "gradients", "first", "second", "turned", "good"];
@@ -172,11 +173,6 @@ export class Weights {
       this.#memory.kernels.transpose(to, from, inputs, outputs, outputs);
     }
   }
-}
-
-// Of a linear layer: positions may have two axes, too.
-export function isMatrix(name, shape) {
-  return name.endsWith(".weight") && shape.length > 1;
 }
 
 function sizeOf({ shape }) {

@@ -1,25 +1,29 @@
 // Work that takes many passes, done in a Worker: the page goes on meanwhile.
 
 import { probabilities } from "./page_model.js";
+import { codeOf } from "./parts.js";
 
 const PATIENCE = 60_000; // milliseconds, then a Worker that is silent is dead
 
-let code; // where the Worker's script is
+const addresses = new Map(); // of Workers' scripts, by their parts
 
 // A Worker with a model of its own. It is made when it is first asked, and anew
 // after it has failed.
 export class Background {
   #payload;
+  #part;
   #worker = null;
   #waiting = []; // questions, the first that was asked first
   #asked = null; // the question that the Worker has
   #timer;
 
-  constructor(payload) {
+  // part: the module that answers there, beside worker.js, if there is one.
+  constructor(payload, part = null) {
     this.#payload = payload;
+    this.#part = part;
   }
 
-  // name: one of ANSWERS in worker.js; given: what it takes. A question that
+  // name: one of the ANSWERS of these modules; given: what it takes. A question that
   // nobody wants any longer is never answered.
   ask(name, given, isWanted) {
     return new Promise((resolve, reject) => {
@@ -30,18 +34,21 @@ export class Background {
 
   // One question at a time, so that one that is outdated meanwhile costs
   // nothing.
-  #next() {
+  async #next() {
     if (this.#asked) return;
     this.#waiting = this.#waiting.filter(({ isWanted }) => isWanted());
-    this.#asked = this.#waiting.shift();
-    if (!this.#asked) return;
-    const { name, given } = this.#asked;
-    const model = this.#worker ? null : this.#payload;
+    const asked = (this.#asked = this.#waiting.shift());
+    if (!asked) return;
+    const { name, given } = asked;
+    const isOver = () => this.#asked !== asked; // it was ended meanwhile
     try {
-      this.#worker ??= this.#begin();
+      const address = this.#worker ? null : await addressWith(this.#part);
+      if (isOver()) return;
+      this.#worker ??= this.#begin(address);
+      const model = address ? this.#payload : null;
       this.#worker.postMessage({ model, name, given });
-    } catch {
-      this.#settle({ error: "this browser gives the page no Worker" });
+    } catch ({ message }) {
+      if (!isOver()) this.#settle({ error: message });
       return;
     }
     const error = "the page’s Worker does not answer";
@@ -49,12 +56,13 @@ export class Background {
     this.#timer = setTimeout(silent, PATIENCE);
   }
 
-  // A page that was opened by double-click may load no script into a Worker. So
-  // the Worker gets the script that is here: `whole` is the function in which
-  // bundle.py puts all of it, this module too.
-  #begin() {
-    code ??= URL.createObjectURL(new Blob([`(${whole})();`]));
-    const worker = new Worker(code);
+  #begin(address) {
+    let worker;
+    try {
+      worker = new Worker(address);
+    } catch {
+      throw new Error("this browser gives the page no Worker");
+    }
     const settle = (found) => worker === this.#worker && this.#settle(found);
     worker.onmessage = ({ data }) => settle(data);
     const error = "the page’s Worker has stopped";
@@ -64,18 +72,31 @@ export class Background {
 
   #settle({ answer, error }) {
     const { isWanted, resolve, reject } = this.#asked;
-    if (!answer) this.end();
     clearTimeout(this.#timer);
     this.#asked = null;
+    if (!answer) this.end();
     if (isWanted()) answer ? resolve(answer) : reject(new Error(error));
     this.#next();
   }
 
   end() {
     clearTimeout(this.#timer);
+    this.#asked = null;
     this.#worker?.terminate();
     this.#worker = null;
   }
+}
+
+// A page that was opened by double-click may load no script into a Worker. So
+// the Worker gets the script that is here: `whole` is the function in which
+// bundle.py puts all of it, this module too, and it takes a part's code.
+async function addressWith(part) {
+  if (!addresses.has(part)) {
+    const code = part && (await codeOf(part));
+    const script = new Blob([`(${whole})(${code ?? ""});`]);
+    addresses.set(part, URL.createObjectURL(script));
+  }
+  return addresses.get(part);
 }
 
 // Work that is begun anew when its figure changes: only the latest counts.

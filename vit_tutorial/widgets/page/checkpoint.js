@@ -1,5 +1,5 @@
 // A model that a page looks into: the figure's own, or a checkpoint that the
-// reader brings. It lives in a Worker, and so do all of its passes.
+// reader brings. Each lives in a Worker of its own, and so do all of its passes.
 
 import { Background } from "./background.js";
 
@@ -12,42 +12,48 @@ const BESIDE = {
 let ids = 0; // tell one way to read a checkpoint from another
 
 export class Looks {
-  #background;
+  #own;
+  #brought = new Background(null, "checkpoint_worker");
   #checkpoint = null;
 
   // payload: the figure's own model, as page_vit makes it.
   constructor(payload) {
-    this.#background = new Background(payload);
+    this.#own = new Background(payload);
   }
 
   end() {
-    this.#background.end();
+    this.#own.end();
+    this.#brought.end();
   }
 
   // What a checkpoint holds, from its header: { config, library, isHeadless,
   // parameters, trained, bytes }. bytes: of memory that it takes to run it.
   // Nothing else is read until `use`.
   describe(checkpoint) {
-    return this.#background.ask("describe", [checkpoint], () => true);
+    return this.#brought.ask("describe", [checkpoint], () => true);
   }
 
-  // From now on, look into this one; null is the figure's own.
+  // From now on, look into this one; null is the figure's own, and the memory
+  // of another is free again.
   use(checkpoint) {
+    if (!checkpoint) this.#brought.end();
     this.#checkpoint = checkpoint && { ...checkpoint, id: ++ids };
   }
 
   // A photo as the model reads it: see photo_preparation.js.
   async prepare(photo, preparation, isWanted) {
     const given = [photo, preparation];
-    const { bytes } = await this.#background.ask("prepare", given, isWanted);
+    const { bytes } = await this.#own.ask("prepare", given, isWanted);
     return bytes;
   }
 
   // name: "attend", all that a pass gives: { predictions, attention, places };
   // or "predict", its logits alone. changes: as ViT.forward takes them.
   ask(name, { normal, bytes, changes }, isWanted) {
-    const given = [this.#checkpoint, normal, bytes, changes];
-    return this.#background.ask(name, given, isWanted);
+    const given = [normal, bytes, changes];
+    if (!this.#checkpoint) return this.#own.ask(name, given, isWanted);
+    const all = [this.#checkpoint, ...given];
+    return this.#brought.ask(`${name}With`, all, isWanted);
   }
 }
 

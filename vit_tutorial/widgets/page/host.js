@@ -8,8 +8,7 @@
 // and an element to draw in.
 
 import { Address, watchAddress } from "./address.js";
-
-const HERE = document.currentScript?.src || document.baseURI;
+import { beside, loadScript } from "./scripts.js";
 
 export function start(figures) {
   const all = [...document.querySelectorAll(".vt-live[data-figure]")];
@@ -95,25 +94,17 @@ const loading = new Map();
 // A model's weights, by its name: a script beside this one, asked for once and
 // when needed.
 function load(name) {
-  if (!loading.has(name)) {
-    const address = new URL(`models/${encodeURIComponent(name)}.js`, HERE).href;
-    loading.set(
-      name,
-      new Promise((resolve, reject) => {
-        const script = document.createElement("script");
-        const given = () => globalThis.vitTutorialModels?.[name];
-        const gone = () =>
-          reject(
-            new Error(`the weights of the model “${name}” could not be loaded`),
-          );
-        script.src = address;
-        script.onload = () => (given() ? resolve(given()) : gone());
-        script.onerror = gone;
-        document.head.append(script);
-      }),
-    );
-  }
+  if (!loading.has(name)) loading.set(name, weightsOf(name));
   return loading.get(name);
+}
+
+async function weightsOf(name) {
+  const address = beside(`models/${encodeURIComponent(name)}.js`);
+  const what = `the weights of the model “${name}”`;
+  await loadScript(address, what);
+  const found = globalThis.vitTutorialModels?.[name];
+  if (!found) throw new Error(`${what} could not be loaded`);
+  return found;
 }
 
 // What anywidget calls the model, with nobody at the other end.

@@ -5,7 +5,7 @@
 import { Background } from "./background.js";
 
 export class Training {
-  #background = new Background(null);
+  #background = new Background(null, "training_worker");
   #failed;
   #ended = false;
 

@@ -4,8 +4,7 @@
 
 import { fromBase64 } from "../engine/dequantise.js";
 import { Random } from "../engine/random.js";
-
-const HERE = globalThis.document?.currentScript?.src;
+import { beside, loadScript } from "./scripts.js";
 
 let loaded; // once for all figures of a page
 
@@ -23,7 +22,7 @@ export function trainingData(model) {
 }
 
 async function load(model) {
-  const { data, ...about } = await (model.send ? ask(model) : loadScript());
+  const { data, ...about } = await (model.send ? ask(model) : fromScript());
   const bytes = await unzipped(data);
   const { train, heldOut, facts } = about;
   const count = train + heldOut;
@@ -35,19 +34,11 @@ async function load(model) {
   return { train: cut(0, train), heldOut: cut(train, count), facts };
 }
 
-function loadScript() {
-  return new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = new URL("training_data.js", HERE ?? document.baseURI).href;
-    script.onload = () => {
-      const { data, ...about } = globalThis.vitTutorialTrainingData;
-      delete globalThis.vitTutorialTrainingData;
-      resolve({ ...about, data: fromBase64(data) });
-    };
-    script.onerror = () =>
-      reject(new Error("the images to train on could not be loaded"));
-    document.head.append(script);
-  });
+async function fromScript() {
+  await loadScript(beside("training_data.js"), "the images to train on");
+  const { data, ...about } = globalThis.vitTutorialTrainingData;
+  delete globalThis.vitTutorialTrainingData;
+  return { ...about, data: fromBase64(data) };
 }
 
 const PATIENCE = 20_000; // milliseconds, then nobody is there to answer

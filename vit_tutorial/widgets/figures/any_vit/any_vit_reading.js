@@ -3,7 +3,6 @@
 
 import { element, label } from "../../page/elements.js";
 import { highestOf } from "../../page/answers.js";
-import { imagenetClasses } from "../../page/imagenet_classes.js";
 import { percent } from "../../page/words.js";
 import { classNames, probabilities } from "../../page/page_model.js";
 
@@ -13,8 +12,7 @@ export class Reading {
   // found: { config, isHeadless }, as `describe` gives it.
   constructor({ config, isHeadless = false }) {
     Object.assign(this, { config, isHeadless });
-    const isImagenet = config.num_classes === 1000 && !config.class_names;
-    this.names = isImagenet ? imagenetClasses : classNames(config);
+    this.names = classNames(config);
     this.title = label(isHeadless ? "features" : "prediction");
     this.first = element("div");
     this.second = label();

@@ -3,7 +3,6 @@
 import { element } from "../../page/elements.js";
 import { Work } from "../../page/background.js";
 import { highestOf } from "../../page/answers.js";
-import { saveImage } from "../../page/save_image.js";
 import { setting } from "../../page/words.js";
 import { shuffled } from "../../page/shuffle.js";
 import { addPatches } from "./fewest_patches.js";
@@ -165,12 +164,17 @@ export class Controls {
   }
 
   // Save the image, the prediction and the maps, named by the prediction.
-  save() {
+  async save() {
     const { card, names, stage } = this.figure;
     const { pass } = this.figure.view();
     const first = pass ? `-${names[highestOf(pass.now)]}` : "";
     const name = `playground${first}`.toLowerCase().replace(/[^\w-]+/g, "-");
-    saveImage(card, [stage.watched, stage.beside], `${name}.png`);
+    try {
+      const { saveImage } = await import("../../page/save_image.js");
+      saveImage(card, [stage.watched, stage.beside], `${name}.png`);
+    } catch ({ message }) {
+      card.say(`The image cannot be saved: ${message}.`);
+    }
   }
 
   tellTruth() {

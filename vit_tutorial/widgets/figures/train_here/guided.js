@@ -175,3 +175,11 @@ export const EXPERIMENTS = [
       "training to learn that the class stays.",
   },
 ];
+
+// Whether a guess was right, what the runs came to, and why.
+export function verdict({ guesses, right, found, why }, guess, results) {
+  const answer = right(...results);
+  const start =
+    guess === answer ? "Right." : `Not quite: “${guesses[answer]}”.`;
+  return `${start} ${found(...results)} ${why}`;
+}

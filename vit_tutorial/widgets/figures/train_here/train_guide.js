@@ -2,7 +2,17 @@
 // they say of the guess.
 
 import { element, label } from "../../page/elements.js";
-import { EXPERIMENTS, resultOf } from "./guided.js";
+
+// What the buttons say. The part guided.js has the experiment behind each.
+export const NAMES = [
+  "Take the positions away",
+  "Shuffle the labels",
+  "100 images or 6,000",
+  "Too high a rate",
+  "No warm-up",
+  "Depth 1 or 4",
+  "Shift the held-out images",
+];
 
 export class Guide {
   #asked = null; // the experiment, until its verdict
@@ -11,8 +21,8 @@ export class Guide {
   // returns it when it has ended. say(text): to all readers.
   constructor({ usual, train, say }) {
     Object.assign(this, { usual, train, say });
-    this.buttons = EXPERIMENTS.map((experiment) =>
-      button(experiment.name, () => this.ask(experiment)),
+    this.buttons = NAMES.map((name, number) =>
+      button(name, () => this.ask(number)),
     );
     this.list = element(
       "div",
@@ -29,7 +39,14 @@ export class Guide {
   }
 
   // First a guess.
-  ask(experiment) {
+  async ask(number) {
+    try {
+      this.guided ??= await import("./guided.js");
+    } catch ({ message }) {
+      this.say(`This experiment cannot be made here: ${message}.`);
+      return;
+    }
+    const experiment = this.guided.EXPERIMENTS[number];
     this.#asked = experiment;
     const { question, guesses } = experiment;
     const answers = guesses.map((text, number) =>
@@ -45,6 +62,7 @@ export class Guide {
   async #run(experiment, guess) {
     const { arms, usual, guesses, moved = 0 } = experiment;
     const guessed = `Your guess: ${guesses[guess]}.`;
+    const { resultOf, verdict } = this.guided;
     const results = [];
     for (const [number, { name, changes }] of arms.entries()) {
       const stop = button("Stop", () => this.#back(experiment));
@@ -77,7 +95,7 @@ export class Guide {
   // To the list, and to the experiment's button in it.
   #back(experiment) {
     this.leave();
-    this.buttons[EXPERIMENTS.indexOf(experiment)].focus();
+    this.buttons[NAMES.indexOf(experiment.name)].focus();
   }
 
   // Something else was pressed: the experiment is over.
@@ -89,12 +107,4 @@ export class Guide {
 
 function button(text, onclick) {
   return element("button", { type: "button", onclick }, text);
-}
-
-// Whether a guess was right, what the runs came to, and why.
-export function verdict({ guesses, right, found, why }, guess, results) {
-  const answer = right(...results);
-  const start =
-    guess === answer ? "Right." : `Not quite: “${guesses[answer]}”.`;
-  return `${start} ${found(...results)} ${why}`;
 }

@@ -4,7 +4,6 @@
 import { Figure, live } from "../../page/live.js";
 import { setStage } from "../../page/stage.js";
 import { Training } from "../../page/training.js";
-import { trainingData } from "../../page/training_data.js";
 import { unpackPictures } from "../../page/page_model.js";
 import { element } from "../../page/elements.js";
 import { within } from "../../page/checks.js";
@@ -17,8 +16,7 @@ import { Attention, Mistakes } from "./train_images.js";
 import { Learned } from "./train_learned.js";
 import { recordedRun } from "./train_recorded.js";
 import { MOST, Runs } from "./train_runs.js";
-import { Run } from "./train_run.js";
-import { givenFor, untrained } from "./train_setup.js";
+import { untrained } from "./train_setup.js";
 import { TakeAway } from "./train_take_away.js";
 import { outcome, tableOf } from "./train_words.js";
 
@@ -213,8 +211,10 @@ class TrainHere extends Figure {
   async beginRun(moved = 0, more = {}) {
     if (this.note === LOADING) return null;
     this.showNote(LOADING);
+    let begin;
     try {
-      this.data = await trainingData(this.model);
+      const { readyToTrain } = await import("./train_begin.js");
+      begin = await readyToTrain(this.model);
     } catch ({ message }) {
       this.showNote("");
       this.card.say(`There is nothing to train on: ${message}.`);
@@ -222,12 +222,10 @@ class TrainHere extends Figure {
     }
     this.showNote("");
     this.retire();
-    const choices = chosen(this.state());
-    const run = new Run({
+    const run = begin({
       number: (this.runs[0]?.number ?? 0) + 1,
-      choices,
+      ...{ choices: chosen(this.state()), moved, more },
       training: this.training,
-      given: { ...givenFor(choices, this.data, moved), ...more },
       drawn: (run) => this.run === run && this.attempt(() => this.drawSlice()),
       looked: (run) => this.run === run && this.followModel(run),
     });

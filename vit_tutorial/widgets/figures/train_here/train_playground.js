@@ -5,9 +5,9 @@
 // some browsers, but a frame without an address is part of its page in all.
 
 import { element } from "../../page/elements.js";
+import { beside } from "../../page/scripts.js";
 import { quantised } from "./train_quantised.js";
 
-const HERE = globalThis.document?.currentScript?.src;
 const NEW = {
   ...{ small: false, picture: 0, own: "", dropped: [], seed: 0, query: 0 },
   ...{ positions: true, temperature: 1, heads_off: [], challenge: false },
@@ -18,7 +18,7 @@ export function playgroundWith(model, pictures) {
   const state = { ...NEW, vit: quantised(model), pictures };
   const json = JSON.stringify(state).replaceAll("<", "\\u003c");
   const links = [...document.querySelectorAll("link[rel=stylesheet]")];
-  const ours = addressOf("figures-playground.css");
+  const ours = beside("figures-playground.css");
   const sheets = [...links.map(({ href }) => href), ours]
     .map((href) => `<link rel="stylesheet" href="${href}">`)
     .join("");
@@ -33,10 +33,6 @@ export function playgroundWith(model, pictures) {
       `<title>Playground</title><body style="padding: 0.5rem">` +
       `<div class="vt-live" data-figure="playground"><img alt="" hidden>` +
       `<script type="application/json">${json}</script></div>` +
-      `<script src="${addressOf("figures-playground.js")}"></script></body>`,
+      `<script src="${beside("figures-playground.js")}"></script></body>`,
   });
-}
-
-function addressOf(name) {
-  return new URL(name, HERE ?? document.baseURI).href;
 }

@@ -1,13 +1,12 @@
 // One run: begun, carried on slice by slice, paused, ended; and what was
 // measured on the way.
 
+import { UNTRAINED } from "./train_recorded.js";
+
 const SLICE = 50; // milliseconds of computing between two drawings
 const LOOK = 600; // milliseconds between two looks at the model, at least
 const SPARE = 8; // times as long as a look takes, until the next
 const SOME = 500; // held-out images of a look while it runs; at a rest, all
-
-// A new ViT's head is zero: each of ten classes gets a tenth.
-export const UNTRAINED = { step: 0, loss: Math.log(10), accuracy: 0.1 };
 
 export class Run {
   state = "new"; // then "running", "paused", "over", "broken" or "left"

@@ -1,10 +1,7 @@
-// What the choices are to the engine: a ViT's arguments, a recipe, and images
-// to learn from.
+// What the choices are to the engine: a ViT's arguments and a recipe.
 
 import { MODEL, RECIPE } from "../../page/training_defaults.js";
-import { firstOf, withShuffledLabels } from "../../page/training_data.js";
-import { grouped } from "../../engine/optimizers.js";
-import { parametersOf } from "../../engine/parameters.js";
+import { grouped, parametersOf } from "../../engine/parameters.js";
 import { Random } from "../../engine/random.js";
 
 const WARM_UP = 0.05; // of the run
@@ -29,26 +26,6 @@ export function recipeOf(choices) {
     matrix_lr: optimizer === "muon" ? 2 * rate : null,
     warm_up: choices.warm_up ? WARM_UP : 0,
   };
-}
-
-// All that Training begins a run with. data: as trainingData returns it.
-// moved: by how many pixels the held-out images are moved to the right.
-export function givenFor(choices, { train, heldOut, facts }, moved = 0) {
-  const some = firstOf(train, choices.images);
-  const { shuffled, seed } = choices;
-  return {
-    config: configOf(choices, facts),
-    recipe: recipeOf(choices),
-    ...(shuffled ? withShuffledLabels(some, seed) : some),
-    heldOut: { ...heldOut, images: movedRight(heldOut.images, moved) },
-    seed,
-  };
-}
-
-// Images of 28 x 28 bytes, moved; black comes in at the left.
-function movedRight(images, pixels) {
-  if (!pixels) return images;
-  return images.map((_, i) => (i % 28 < pixels ? 0 : images[i - pixels]));
 }
 
 // The model that a run with these choices begins with, for `new ViT(...)`.

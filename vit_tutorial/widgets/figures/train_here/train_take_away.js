@@ -2,10 +2,7 @@
 // again, and to make in Python. In a notebook it also goes to the kernel.
 
 import { element } from "../../page/elements.js";
-import { commandFor } from "../../page/command.js";
-import { fromFile, toFile } from "../../page/trained_model.js";
 import { CHOICES, chosen } from "./train_choices.js";
-import { playgroundWith } from "./train_playground.js";
 import { configOf, recipeOf } from "./train_setup.js";
 
 const MOST = 20; // megabytes of a file
@@ -14,7 +11,11 @@ export class TakeAway {
   constructor(figure) {
     this.figure = figure;
     const button = (text, work) =>
-      element("button", { type: "button", onclick: () => work() }, text);
+      element(
+        "button",
+        { type: "button", onclick: () => this.#attempt(work) },
+        text,
+      );
     const isPage = Boolean(figure.model.address); // a notebook has none
     const file = element("input", {
       type: "file",
@@ -36,6 +37,15 @@ export class TakeAway {
     this.panel = element("div", { class: "vt-train-panel", hidden: "" });
   }
 
+  // Each is a part that has to come first.
+  async #attempt(work) {
+    try {
+      await work();
+    } catch ({ message }) {
+      this.figure.card.say(`That does not work here: ${message}.`);
+    }
+  }
+
   // The model in view; without one, a line says so.
   get #model() {
     const { run, card } = this.figure;
@@ -43,9 +53,10 @@ export class TakeAway {
     return run?.model;
   }
 
-  #play() {
+  async #play() {
     const model = this.#model;
     if (!model) return;
+    const { playgroundWith } = await import("./train_playground.js");
     const frame = playgroundWith(model, this.figure.get("pictures"));
     this.#show(frame);
   }
@@ -60,6 +71,7 @@ export class TakeAway {
   async #tellCommand() {
     const { card } = this.figure;
     const choices = chosen(this.figure.state());
+    const { commandFor } = await import("../../page/command.js");
     const command = commandFor({
       config: configOf(choices, {}),
       recipe: recipeOf(choices),
@@ -88,6 +100,7 @@ export class TakeAway {
   async #save() {
     const model = this.#model;
     if (!model) return;
+    const { toFile } = await import("../../page/trained_model.js");
     const bytes = await toFile(model);
     const { patch_size, dim, depth } = model.config;
     const name = `vit-${patch_size}-${dim}-${depth}.safetensors`;
@@ -107,6 +120,7 @@ export class TakeAway {
       if (file.size > MOST * 2 ** 20) {
         throw new RangeError(`it is larger than ${MOST} megabytes`);
       }
+      const { fromFile } = await import("../../page/trained_model.js");
       const like = { image_size: 28, channels: 1, num_classes: 10 };
       const model = await fromFile(await file.arrayBuffer(), like);
       await this.figure.open(choicesOf(model.config), model);

@@ -3,7 +3,7 @@
 import { grouped } from "../../page/words.js";
 import { percentage } from "./train_curves.js";
 import { thinned } from "./train_plot.js";
-import { UNTRAINED } from "./train_run.js";
+import { UNTRAINED } from "./train_recorded.js";
 
 // Beside the buttons, while it runs: not read out.
 export function pace(run) {
