@@ -6,6 +6,7 @@ import sys
 import tomllib
 from datetime import date
 from importlib.metadata import version
+from subprocess import run
 
 import pytest
 import torch
@@ -208,3 +209,10 @@ def test_the_readme_s_python_runs_as_it_stands():
         torch.testing.assert_close(base(image), names["theirs"](image), atol=1e-4, rtol=0)
     assert [tuple(layer.shape) for layer in names["maps"]] == [(10, 4, 50, 50)] * 6
     assert (names["logits"].argmax(dim=1) == names["labels"]).all()
+
+
+def test_a_clone_holds_files_alone():
+    """A link to a folder of one machine, such as its environment, is broken on all others."""
+    tracked = run(["git", "ls-files", "-s"], cwd=ROOT, capture_output=True, text=True).stdout
+    kinds = {line.split()[0]: line.split()[-1] for line in tracked.splitlines()}
+    assert kinds.keys() <= {"100644", "100755"}, kinds
