@@ -10,6 +10,7 @@ import re
 import shlex
 from base64 import b64decode, b64encode
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 import torch
@@ -83,7 +84,7 @@ def test_a_run_is_trained_compared_handed_over_and_brought_back(book, tmp_path):
     assert "Run 1 is paused, 64 images" in said(card)
     press(card, "Train")
     assert "Run 1 is over, 19,200 images" in said(card)
-    files = [address.rsplit("/", 1)[1] for address in page.asked if address.startswith("file:")]
+    files = [Path(urlparse(url).path).name for url in page.asked if url.startswith("file:")]
     for name in ("training_data.js", "figures.train_begin.js", "figures.training_worker.js"):
         assert files.count(name) == 1
     assert not any("playground" in name for name in files)

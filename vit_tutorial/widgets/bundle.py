@@ -18,6 +18,7 @@ built.
 
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 FOLDER = Path(__file__).parent  # with engine/, page/ and figures/ in it
@@ -117,7 +118,10 @@ def page_script(*figures: str) -> str:
     found, answering = page_modules(names)
     table = ", ".join(f"{name}: ${name}.default" for name in names)
     result = f"$host.start({{ {table} }})"
-    return function(found, answering, result, parts_of(names))
+    version = sha256("".join(part_scripts(*names).values()).encode())
+    return function(
+        found, answering, result, parts_of(names), version.hexdigest()[:8]
+    )
 
 
 def part_scripts(*figures: str) -> dict[str, str]:
@@ -177,6 +181,7 @@ def function(
     answering: Sequence[str],
     result: str,
     parts: dict[str, dict[str, Path]],
+    version: str = "",
 ) -> str:
     """Put modules into a function, `whole`, that is called and returns
     `result`.
@@ -199,7 +204,8 @@ def function(
             f"...part?.({for_worker}).ANSWERS }});\n"
         )
     if parts:
-        offer = f"$parts.offer({taken([*parts.values()], found)});\n"
+        given = taken([*parts.values()], found)
+        offer = f'$parts.offer({given}, "{version}");\n'
     has_parts = bool(parts)
     return (
         f"(function whole(part) {{\n{texts(first, has_parts)}{serve}"

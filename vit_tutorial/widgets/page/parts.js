@@ -7,12 +7,13 @@ import { loadScript } from "./scripts.js";
 const HERE = globalThis.document?.currentScript?.src;
 
 let modules = null; // the page's that parts build on
+let version; // of all parts: a browser that has kept older ones asks anew
 const codes = new Map();
 const made = new Map();
 
 // What the page's script calls at its end.
-export function offer(all) {
-  modules = all;
+export function offer(...given) {
+  [modules, version] = given;
 }
 
 // A part's function; null in a notebook, where everything is there already.
@@ -20,7 +21,10 @@ export function offer(all) {
 export function codeOf(name) {
   if (!modules) return null;
   return once(codes, name, async () => {
-    await loadScript(HERE.replace(/js$/, `${name}.js`), `the part “${name}”`);
+    const url = new URL(HERE);
+    url.pathname = url.pathname.replace(/js$/, `${name}.js`);
+    url.search = `v=${version}`;
+    await loadScript(url.href, `the part “${name}”`);
     const code = globalThis.vitTutorialPart;
     delete globalThis.vitTutorialPart;
     return code;
