@@ -41,7 +41,8 @@ MODULES = {
     "arms": "ARMS COUNTS EXPERIMENTS",
     "plots": "show_picture show_source use_style",
     "widgets": """AttentionRow ClassToken Deletion EncoderWalk PatchCost PatchCutter PatchOrder
-        Playback Playground PositionSimilarity Shift WhereItLooks dequantised page_cnn page_vit""",
+        Playback Playground PositionSimilarity Shift SideBySide WhereItLooks dequantised page_cnn
+        page_vit""",
 }
 SIGNATURES = {
     "PreNorm": "dim, fn, *, eps=1e-06",

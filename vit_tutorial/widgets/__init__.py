@@ -14,6 +14,7 @@ from vit_tutorial.widgets.figures.playback import Playback
 from vit_tutorial.widgets.figures.playground.playground import Playground
 from vit_tutorial.widgets.figures.position_similarity import PositionSimilarity
 from vit_tutorial.widgets.figures.shift import Shift
+from vit_tutorial.widgets.figures.side_by_side import SideBySide
 from vit_tutorial.widgets.figures.train_here.train_here import TrainHere
 from vit_tutorial.widgets.figures.where_it_looks import WhereItLooks
 from vit_tutorial.widgets.packing import dequantised, page_cnn, page_vit
@@ -32,6 +33,7 @@ __all__ = [
     "Playground",
     "PositionSimilarity",
     "Shift",
+    "SideBySide",
     "TrainHere",
     "WhereItLooks",
     "dequantised",
