@@ -4,12 +4,7 @@
 import { ViT } from "../engine/vit.js";
 import { softmax } from "../engine/softmax.js";
 import { percent } from "../page/words.js";
-import {
-  OpenEncoder,
-  attention,
-  overKeys,
-  slice,
-} from "./side_by_side_encoder.js";
+import { OpenEncoder } from "./side_by_side_encoder.js";
 
 class ShreddedPatches extends ViT {
   patchify(pixels) {
@@ -39,38 +34,36 @@ function lastLayerForAll({ weights, config: { depth } }) {
   );
 }
 
-function overQueries(scores, n) {
-  const column = new Float32Array(n);
-  for (let j = 0; j < n; j++) {
-    for (let i = 0; i < n; i++) column[i] = scores[i * n + j];
-    softmax(column).forEach((weight, i) => (scores[i * n + j] = weight));
-  }
+function overQueries({ kernels }, map, n, scale, spare) {
+  kernels.transpose(spare, map, n, n, n);
+  kernels.softmax(spare, n, n, scale);
+  kernels.transpose(map, spare, n, n, n);
 }
 
 // A batch of one image: each token meets itself alone.
-function ofItself(scores, n) {
-  scores.forEach((_, i) => (scores[i] = i % (n + 1) ? 0 : 1));
+function ofItself(memory, map, n) {
+  memory.view(map, n * n).fill(0);
+  for (let i = 0; i < n; i++) memory.set(map + 4 * i * (n + 1), [1]);
 }
 
-// A view: heads cut out of the tokens one after the other.
-function byView(head, token, n, { dim_head }) {
-  return (head * n + token) * dim_head;
+// Of (n, h*d), read as (h, n, d): a head has the whole of several tokens.
+function byView(head, n, { dim_head }) {
+  return [head * n * dim_head, dim_head];
 }
 
-// A bug whose attention is another one.
-function withAttention(start, weigh) {
+// A bug that exchanges a step of the encoder.
+function withStep(step) {
   return (right, { tensors }) => {
     const encoder = new OpenEncoder(right, tensors);
-    const attend = (...given) => attention(...given, start, weigh);
-    return (pixels) => encoder.forward(pixels, attend);
+    return (pixels) => encoder.forward(pixels, step);
   };
 }
 
 // In the order of the cases. make(right, payload): a function of an image's
 // bytes, which returns { logits, layers } as ViT.forward does; right: the model
 // without a bug, from the same payload. why(config): the mistake in a sentence.
-// seen(broken, right, config), where there is more to tell than the
-// predictions: what both show that comes from it.
+// seen(broken, right), where more shows it than the predictions: what both show
+// (see Readings in side_by_side.js).
 export const BUGS = [
   {
     bug: "scaled by dim",
@@ -113,7 +106,7 @@ export const BUGS = [
   {
     bug: "one layer repeated",
     caughtBy: "layers_are_their_own",
-    why: ({ depth }) => `All its ${depth} layers are one layer, the last.`,
+    why: ({ depth }) => `All its ${depth} layers are one and the same, the last.`,
     make: (right, payload) => {
       const vit = new ViT({ ...payload, weights: lastLayerForAll(right) });
       return (pixels) => vit.forward(pixels);
@@ -125,7 +118,7 @@ export const BUGS = [
     why: () => "Its softmax runs over the queries instead of the keys.",
     seen: ({ sums }) =>
       `Its class token’s weights sum to ${range(sums)} instead of 1.`,
-    make: withAttention(slice, overQueries),
+    make: withStep({ weigh: overQueries }),
   },
   {
     bug: "one position for all",
@@ -143,7 +136,7 @@ export const BUGS = [
     seen: ({ patches }) =>
       "In a batch of one image, each attends to itself: of all patches, the " +
       `class token takes ${percent(patches)}.`,
-    make: withAttention(slice, ofItself),
+    make: withStep({ weigh: ofItself }),
   },
   {
     bug: "heads by view",
@@ -151,17 +144,13 @@ export const BUGS = [
     why: ({ heads }) =>
       `It cuts its ${heads} heads out of several tokens instead of slicing ` +
       "every token.",
-    make: withAttention(byView, overKeys),
+    make: withStep({ cut: byView }),
   },
   {
     bug: "skips from the norm",
     caughtBy: "skips_carry_the_stream",
     why: () => "Its skip connections carry the normalised tokens.",
-    make: (right, { tensors }) => {
-      const encoder = new OpenEncoder(right, tensors);
-      const normed = (_, normed) => normed;
-      return (pixels) => encoder.forward(pixels, attention, normed);
-    },
+    make: withStep({ carried: (_, normed) => normed }),
   },
 ];
 
