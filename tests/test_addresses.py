@@ -6,7 +6,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-from addresses import fragment, value, written
+from addresses import fragment, fragment_for, value, written
 from figure_page import (
     follow,
     link_from,
@@ -17,6 +17,7 @@ from figure_page import (
     wait_for_turns,
 )
 from figure_table import small_vit
+from playwright.sync_api import expect
 
 from vit_tutorial.data import load_dataset
 from vit_tutorial.widgets import AttentionRow, Figure, Playground
@@ -195,6 +196,20 @@ def test_the_address_follows_the_reader_when_they_pause(book, vit, image):
     assert said(first) == before
     assert page.url == plain
     assert page.noise == []
+
+
+def test_a_link_far_below_its_figure_brings_the_figure_into_view(book, vit, image):
+    figure = AttentionRow(vit, image)
+    link = fragment_for(figure, {"head": 1})
+    text = f'<div style="height: 5000px"></div><a href="#{link}">the figure</a>'
+    page = book.open(figure, text + '<div style="height: 2000px"></div>')
+    page.get_by_role("link", name="the figure").click()
+    head = page.locator(".vt-card").get_by_label("head", exact=True)
+    assert soon(head.evaluate, "(select) => select.selectedIndex") == 1
+    expect(head).to_be_in_viewport()
+    page.wait_for_load_state()
+    wait_for_turns(page)
+    expect(head).to_be_in_viewport()  # nothing scrolls back
 
 
 # The values

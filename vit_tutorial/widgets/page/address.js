@@ -143,8 +143,13 @@ export function watchAddress() {
     };
     addEventListener(event, hear, true);
   }
-  // Another link into a page that is open already: all is built anew.
-  const rebuild = () => /[#&]figure=/.test(location.hash) && location.reload();
+  // Another link into a page that is open already: all is built anew, and the
+  // page shows the figure instead of where the reader was.
+  const rebuild = () => {
+    if (!/[#&]figure=/.test(location.hash)) return;
+    history.scrollRestoration = "manual";
+    location.reload();
+  };
   addEventListener("hashchange", rebuild);
 }
 
