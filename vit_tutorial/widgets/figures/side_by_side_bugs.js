@@ -106,7 +106,8 @@ export const BUGS = [
   {
     bug: "one layer repeated",
     caughtBy: "layers_are_their_own",
-    why: ({ depth }) => `All its ${depth} layers are one and the same, the last.`,
+    why: ({ depth }) =>
+      `All its ${depth} layers are one and the same, the last.`,
     make: (right, payload) => {
       const vit = new ViT({ ...payload, weights: lastLayerForAll(right) });
       return (pixels) => vit.forward(pixels);
