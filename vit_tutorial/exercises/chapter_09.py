@@ -166,7 +166,7 @@ def noticed() -> tuple[str, ...]:
 @exercise(
     "ex-maps-least",
     'one of "first", "last", "both" and "neither", by what a test removes '
-    "first: the patches ranked first, or those ranked last",
+    "first: the most important patches, or the least important ones",
 )
 def least(answer: object) -> str:
     """Judge which deletion test notices a map of another class."""

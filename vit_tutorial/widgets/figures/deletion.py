@@ -135,7 +135,7 @@ class Deletion(Figure):
             f"{picture['name']}: the model says "
             f"{class_name(self.vit['config'], predicted)}, "
             f"{shares[predicted]:.0%}. Patches are removed, the most important "
-            "first; the area under the curve of what is left of that answer: "
+            "first; the area under the curve of that class's probability: "
             f"{', '.join(areas)}."
         )
         return svg, words
