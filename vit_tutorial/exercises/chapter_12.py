@@ -109,8 +109,8 @@ def few(answer: object) -> str:
     if count >= 25:
         raise Hint("from so many it is right, too. Try with fewer than half.")
     if count > shortest:
-        return f"from {count} {patches}. The search asks for {shortest}."
-    return f"from {count} {patches}, as few as the search asks for."
+        return f"{count} {patches}. The search needed {shortest}."
+    return f"{count} {patches}, as few as the search needed."
 
 
 @exercise(
