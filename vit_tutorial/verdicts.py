@@ -189,7 +189,7 @@ def seeds_to_decide(
     arms: Mapping[str, Sequence[float]],
     against: str | Iterable[tuple[str, str]] | None = None,
 ) -> int:
-    """Return how many seeds an arm would settle an inconclusive comparison.
+    """Return how many seeds per arm would settle an inconclusive comparison.
 
     That is a forecast: it takes the difference and the spread between seeds to
     stay as they were found, and every arm to get as many seeds.
