@@ -293,6 +293,27 @@ def test_in_a_notebook_the_weights_come_back_as_a_vit(notebook):
     assert figure.to_html() == state  # nothing of it is stored in a notebook
 
 
+BREAKING = """async () => {
+    const slice = { taken: 1, loss: 3, accuracy: 0.1, images: 64, seconds: 1, over: true };
+    const training = {
+        begin: async () => ({ steps: 1, stepsAnEpoch: 1 }),
+        slice: async () => slice,
+        look: async () => ({ heldOut: { loss: NaN, accuracy: 0.1, wrong: [] } }),
+    };
+    const [drawn, looked] = [() => {}, () => {}];
+    const run = new $train_run.Run({ training, given: {}, drawn, looked });
+    await run.go();
+    return run.heldOut.map(({ loss }) => loss);
+}"""
+
+
+def test_a_look_at_a_model_that_breaks_leaves_the_curve_of_numbers(browser, tmp_path):
+    """Held-out images may show it a step before the training images do."""
+    page = open_modules(browser, tmp_path, ["train_run"])
+    assert page.evaluate(BREAKING) == [pytest.approx(math.log(10))]
+    page.close()
+
+
 def test_python_offers_what_the_page_offers_and_the_verdicts_follow_the_runs(browser, tmp_path):
     page = open_modules(browser, tmp_path, ["train_choices", "guided"])
     offered = page.evaluate(

@@ -127,9 +127,11 @@ export class Run {
     const now = performance.now();
     this.#next = now + Math.max(LOOK, SPARE * (now - began));
     const { loss, accuracy, wrong } = heldOut;
-    const last = this.heldOut.at(-1);
-    if (last.step === this.taken) this.heldOut.pop(); // some, now all
-    this.heldOut.push({ step: this.taken, loss, accuracy });
+    if (Number.isFinite(loss)) {
+      const last = this.heldOut.at(-1);
+      if (last.step === this.taken) this.heldOut.pop(); // some, now all
+      this.heldOut.push({ step: this.taken, loss, accuracy });
+    }
     Object.assign(this, { model, wrong, isWhole: count === undefined });
     this.looked(this);
   }
