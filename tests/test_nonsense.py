@@ -345,7 +345,8 @@ def test_good_arguments_are_answered():
         if name.startswith("from_"):  # what they read well is in test_weights.py
             continue
         extra = {"answer": "boot"} if name == "draw_architecture" else {}
-        result = call(**good, **extra)
+        result, error = outcome(lambda call=call, good=good, extra=extra: call(**good, **extra))
+        assert error is None, f"{name} refuses what is good: {error!r}"
         if check:
             check(result)
 

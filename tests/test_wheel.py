@@ -153,5 +153,11 @@ def test_other_pythons_install_and_compile_it(version, wheel, tmp_path):
         pytest.skip(f"there is no Python {version} with pip here")
     python, packages = install(path, wheel, tmp_path / "env")
     run([python, "-W", "error", "-m", "compileall", "-f", "-q", packages / "vit_tutorial"])
+    kinds = {"source": "*.py", "compiled": f"*.cpython-{version.replace('.', '')}.pyc"}
+    names = {
+        kind: {path.name.split(".")[0] for path in (packages / "vit_tutorial").rglob(pattern)}
+        for kind, pattern in kinds.items()
+    }
+    assert names["compiled"] == names["source"]
     alone = packages / "vit_tutorial" / "widgets" / "training_data.py"
     run([python, "-W", "error", alone], cwd=tmp_path)

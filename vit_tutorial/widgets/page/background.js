@@ -23,8 +23,8 @@ export class Background {
     this.#part = part;
   }
 
-  // name: one of the ANSWERS of these modules; given: what it takes. A question that
-  // nobody wants any longer is never answered.
+  // name: one of the ANSWERS of these modules; given: what it takes. A question
+  // that nobody wants any longer is never answered.
   ask(name, given, isWanted) {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ name, given, isWanted, resolve, reject });
