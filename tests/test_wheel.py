@@ -152,7 +152,9 @@ def test_other_pythons_install_and_compile_it(version, wheel, tmp_path):
     if path is None or subprocess.run([path, "-m", "pip", "-V"], capture_output=True).returncode:
         pytest.skip(f"there is no Python {version} with pip here")
     python, packages = install(path, wheel, tmp_path / "env")
-    run([python, "-W", "error", "-m", "compileall", "-f", "-q", packages / "vit_tutorial"])
+    for compiled in (packages / "vit_tutorial").rglob("*.pyc"):
+        compiled.unlink()  # pip's work, which keeps warnings to itself
+    run([python, "-W", "error", "-m", "compileall", "-q", packages / "vit_tutorial"])
     kinds = {"source": "*.py", "compiled": f"*.cpython-{version.replace('.', '')}.pyc"}
     names = {
         kind: {path.name.split(".")[0] for path in (packages / "vit_tutorial").rglob(pattern)}
