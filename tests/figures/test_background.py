@@ -137,3 +137,32 @@ def test_of_clicks_faster_than_answers_the_last_one_counts_and_none_queue_up(boo
     card.get_by_role("button", name="Remove each patch in turn").click()
     expect(worth(card)).to_have_text(shown)
     assert page.noise == []
+
+
+# Take all the memories there are and drop them; a Worker is refused one then.
+FULL = """async () => {
+    const some = { initial: 1, maximum: 1 };
+    const take = (held) => { for (;;) held.push(new WebAssembly.Memory(some)); };
+    const probe = `onmessage = () => {
+        try { new WebAssembly.Memory({ initial: 1, maximum: 1 }); } catch { return postMessage(1); }
+        postMessage(0);
+    }`;
+    const address = URL.createObjectURL(new Blob([probe]));
+    const isRefused = () => new Promise((resolve) => {
+        const worker = new Worker(address);
+        worker.onmessage = ({ data }) => { worker.terminate(); resolve(data); };
+        worker.postMessage(0);
+    });
+    do try { take([]); } catch {} while (!(await isRefused()));
+}"""
+
+
+def test_a_worker_gets_memory_that_nothing_on_its_page_uses_any_longer(book, vit, images):
+    page = book.open(Playground(vit, images), before=WORKERS)
+    (card,) = cards(page, 1)
+    card.get_by_role("button", name="Remove each patch in turn").click()
+    expect(worth(card)).to_contain_text("this browser gives the page no Worker")
+    page.evaluate("mode = 'works'; 0")
+    page.evaluate(FULL)
+    patch(card, 5).click()
+    expect(worth(card)).to_contain_text("changes most without patch")

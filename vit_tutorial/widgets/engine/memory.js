@@ -17,7 +17,8 @@ export class Memory {
   // Room for matrices of these sizes: lists of numbers, or objects with them as
   // values. All of it is taken at once, since growing a memory would detach
   // every view of it.
-  // Throws an Error that a page can show where the browser does not play along.
+  // Throws an Error that a page can show where the browser does not play along:
+  // a RangeError where it has no memory left.
   constructor(...sizes) {
     const counts = sizes.flatMap((each) => Object.values(each));
     const bytes = counts.reduce((sum, count) => sum + rounded(count), SPARE);
@@ -109,8 +110,21 @@ function begin(bytes, modules) {
     return { instances, memory };
   } catch {
     const megabytes = Math.ceil((pages * PAGE) / 1e6);
-    throw new Error(
+    throw new RangeError(
       `its model needs ${megabytes} MB of memory, which this browser refuses`,
     );
+  }
+}
+
+// Have the browser clear away memories that nothing uses any longer. It has room
+// for about a hundred, counts these as well, and clears them away only when the
+// page is refused one: that a Worker is refused does not count.
+export function clearAway() {
+  try {
+    for (let n = 0; n < 2; n++) {
+      new WebAssembly.Memory({ initial: 1, maximum: 1 });
+    }
+  } catch {
+    // All are in use.
   }
 }

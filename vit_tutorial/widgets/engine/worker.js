@@ -18,8 +18,9 @@ export function serve(answers) {
     try {
       if (model) vit = new ViT(model); // the first question brings it
       postMessage({ answer: answers[name](vit, ...given) });
-    } catch ({ message }) {
-      postMessage({ error: message });
+    } catch (error) {
+      const isFull = error instanceof RangeError; // see memory.js
+      postMessage({ error: error.message, isFull });
     }
   };
 }

@@ -1,5 +1,6 @@
 // Work that takes many passes, done in a Worker: the page goes on meanwhile.
 
+import { clearAway } from "../engine/memory.js";
 import { probabilities } from "./page_model.js";
 import { codeOf } from "./parts.js";
 
@@ -70,11 +71,17 @@ export class Background {
     return worker;
   }
 
-  #settle({ answer, error }) {
-    const { isWanted, resolve, reject } = this.#asked;
+  #settle({ answer, error, isFull }) {
+    const asked = this.#asked;
+    const { isWanted, resolve, reject } = asked;
     clearTimeout(this.#timer);
     this.#asked = null;
     if (!answer) this.end();
+    if (isFull && !asked.isAgain) {
+      clearAway();
+      this.#waiting.unshift({ ...asked, isAgain: true });
+      return this.#next();
+    }
     if (isWanted()) answer ? resolve(answer) : reject(new Error(error));
     this.#next();
   }
