@@ -38,6 +38,18 @@ LARGE_FASHION_VIT = GREY_PICTURES | {  # 937,610 parameters
     "dim_head": 32,
     "mlp_dim": 256,
 }
+COLOUR_VIT = {  # 811,146 parameters, for photos of 32 x 32 pixels
+    "image_size": 32,
+    "patch_size": 4,
+    "channels": 3,
+    "num_classes": 10,
+    "qkv_bias": True,
+    "dim": 128,
+    "depth": 6,
+    "heads": 4,
+    "dim_head": 32,
+    "mlp_dim": 256,
+}
 SMALL_VIT = GREY_PICTURES | {  # 60,730 parameters, for experiments
     "dim": 48,
     "depth": 3,
@@ -171,6 +183,19 @@ FOR_A_GPU |= {"shift": 2, "erase": 6}
 RECIPES = {
     "quick": Recipe(subset=10_000, validation=1_000, epochs=4),
     "fashion": Recipe(),
+    # Photos differ more than clothes do, and this model has more parameters to
+    # learn them by heart with: so each image is changed more.
+    "colour": Recipe(
+        model=COLOUR_VIT,
+        dataset="cifar10",
+        epochs=40,
+        batch_size=128,
+        matrix_lr=0.02,
+        label_smoothing=0.1,
+        shift=4,
+        erase=8,
+        drop_patches=0.6,
+    ),
     # What the trainer in the page begins with.
     "page": Recipe(
         model=TINY_VIT | {"patch_size": 7},

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vit_tutorial.data import Dataset
+from vit_tutorial.data import Dataset, copy_of_cifar10
 from vit_tutorial.folder import Folder
 from vit_tutorial.machine import describe_machine, find_device
 from vit_tutorial.mistakes import find_mistakes, table_of
@@ -124,6 +124,8 @@ def describe_run(
         run.records[0] |= {"skipped": skipped, "sha256": sha256}
         for line in skipped if run.rank == 0 else ():
             print(f"skipped: {line}", file=sys.stderr)
+    if run.recipe.dataset == "cifar10":
+        run.records[0]["copy"] = copy_of_cifar10()
 
 
 def resume_run(run: Run, checkpoint: dict) -> None:
@@ -134,7 +136,7 @@ def resume_run(run: Run, checkpoint: dict) -> None:
     """
     before, start = checkpoint["records"][0], run.records[0]
     check_same_run(before, start, run.out)
-    if before.get("sha256") != start.get("sha256"):
+    if any(before.get(key) != start.get(key) for key in ("sha256", "copy")):
         raise ValueError(
             f"the images in {run.recipe.dataset} are not those that the run in "
             f"{run.out} began with: put them back, or write to another folder"
@@ -246,6 +248,8 @@ def facts_of(run: Run) -> dict:
     data, dataset = run.data, run.recipe.dataset
     facts: dict[str, Any] = {"class_names": data.class_names}
     facts |= {"mean": data.mean, "dataset": dataset, "std": data.std}
+    if copy := run.records[0].get("copy"):
+        facts["copy"] = copy
     if isinstance(data, Folder):
         facts["dataset"] = Path(dataset).resolve().name
         for name in ("crop", "stretch", "interpolation"):
