@@ -129,11 +129,12 @@ def reading(read):
     return functools.wraps(read)(lambda *args, **kwargs: soon(read, *args, **kwargs))
 
 
-# Every figure within reach of the eye is there, or a line says why not; host.js draws 400 px ahead.
+# Every figure within reach of the eye is there, waits to be asked, or a line says why not; host.js
+# draws 400 px ahead.
 ALIVE = """() => [...document.querySelectorAll(".vt-live[data-figure]")].every((live) => {
     const { top, bottom } = live.getBoundingClientRect();
     const isNear = bottom >= -400 && top <= innerHeight + 400;
-    return !isNear || live.querySelector(".vt-card, .vt-note");
+    return !isNear || live.querySelector(".vt-card, .vt-note, .vt-request");
 })"""
 
 

@@ -17,10 +17,13 @@ import PIL.Image
 import pytest
 import torch
 import traitlets
+from addresses import fragment_for
 from bs4 import BeautifulSoup
 from conftest import randomise
 from figure_page import (
+    assert_axe_finds_nothing,
     cards,
+    follow,
     open_numbers,
     presses,
     reading,
@@ -645,6 +648,38 @@ def test_a_browser_without_an_observer_shows_all_at_once(book, vit, image):
     page = book.open(figure, apart=3000, before="delete globalThis.IntersectionObserver")
     page.locator(".vt-card").wait_for()
     expect(page.locator(".vt-card")).to_be_visible()
+
+
+def test_many_weights_are_loaded_when_a_reader_asks_for_them(
+    book, vit, image, monkeypatch, tmp_path
+):
+    save_model(vit, tmp_path / "fashion.safetensors")
+    monkeypatch.setattr("vit_tutorial.widgets.packing.ASSETS", tmp_path)
+    light = AttentionRow(vit, image).to_html()
+    assert "data-weight" not in light
+    size = len(page_vit(vit)["data"]) * 3 // 4
+    monkeypatch.setattr("vit_tutorial.widgets.base.HEAVY", size)
+    assert AttentionRow(vit, image).to_html() == light
+    monkeypatch.setattr("vit_tutorial.widgets.base.HEAVY", size - 1)
+    heavy = AttentionRow(vit, image)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "fashion.js").write_text(model_script("fashion", page_vit(vit)), "utf8")
+
+    page = book.open(heavy)
+    button = page.get_by_role("button", name=f"Try it here (loads {size / 1e6:.1f} MB)")
+    expect(button).to_be_visible()
+    expect(page.locator(".vt-live > img")).to_be_visible()
+    assert not any("models" in address for address in page.asked)
+    assert_axe_finds_nothing(page)
+    button.press("Enter")
+    page.locator(".vt-card").wait_for()
+    expect(button).to_have_count(0)
+    expect(page.locator(".vt-live > img")).to_be_hidden()
+    assert sum("models/fashion.js" in address for address in page.asked) == 1
+
+    follow(page, f"{page.url}#{fragment_for(heavy, {'query': 9})}")  # a link asks as well
+    page.locator(".vt-card").wait_for()
+    assert page.noise == []
 
 
 NO_CANVAS = "HTMLCanvasElement.prototype.getContext = () => null"

@@ -18,6 +18,8 @@ from vit_tutorial.widgets.packing import bundled_name, unpack
 from vit_tutorial.widgets.pictures import check_packed
 from vit_tutorial.widgets.still import speakable
 
+HEAVY = 500_000  # bytes of weights that a page loads only when asked to
+
 
 class Figure(anywidget.AnyWidget):
     """An interactive figure, alive in a notebook and in the book's pages.
@@ -35,7 +37,8 @@ class Figure(anywidget.AnyWidget):
 
     A trait tagged `model=True` holds what `page_model` makes of a model. Where
     that is a bundled checkpoint, its name stands for it in the HTML, and the
-    page loads the weights when they are needed.
+    page loads the weights when they are needed; many weights, when its reader
+    asks for them.
 
     Raises TypeError for a subclass whose traits are not those of its module.
     """
@@ -121,6 +124,9 @@ class Figure(anywidget.AnyWidget):
         drawing, words = self.still()
         names = " ".join(dict.fromkeys(bundled.values()))
         models = f' data-models="{html.escape(names)}"' if names else ""
+        weights = sum(len(getattr(self, name)["data"]) for name in bundled)
+        if (size := weights * 3 // 4) > HEAVY:  # in base64
+            models += f' data-weight="{size / 1e6:.1f} MB"'
         data = as_json(state).replace("<", "\\u003c")  # no tag in it
         source = b64encode(drawing.encode()).decode()
         return (

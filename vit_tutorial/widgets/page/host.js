@@ -49,6 +49,7 @@ async function mount(element, figures) {
     const state = JSON.parse(
       element.querySelector("script[type='application/json']").textContent,
     );
+    if (element.dataset.weight) await request(element);
     for (const [trait, value] of Object.entries(state)) {
       if (typeof value?.bundled === "string")
         state[trait] = await load(value.bundled);
@@ -80,6 +81,19 @@ async function begin(figure, address, el, note) {
     );
   }
   return figure.render({ model: new Model(address.beginning, address), el });
+}
+
+// Wait until the reader wants a figure whose model is heavy, unless a link has
+// brought her to it.
+async function request(element) {
+  if (new Address(element).isAskedFor) return;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "vt-request";
+  button.textContent = `Try it here (loads ${element.dataset.weight})`;
+  element.append(button);
+  await new Promise((wanted) => (button.onclick = wanted));
+  button.remove();
 }
 
 function note(element, text) {
