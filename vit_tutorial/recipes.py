@@ -188,7 +188,7 @@ RECIPES = {
     "colour": Recipe(
         model=COLOUR_VIT,
         dataset="cifar10",
-        epochs=40,
+        epochs=30,
         batch_size=128,
         matrix_lr=0.02,
         label_smoothing=0.1,
