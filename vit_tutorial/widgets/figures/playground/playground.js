@@ -252,7 +252,12 @@ class Playground extends Figure {
   draw() {
     const view = this.view();
     const { image, isAsked, pass } = view;
-    const label = this.small ? "Click or drag to remove patches" : image.name;
+    const how = this.controls.inspects
+      ? "click a patch to see where it attends"
+      : "drag to remove patches";
+    const label = this.small
+      ? "Click or drag to remove patches"
+      : `${image.name} · ${how}`;
     this.image.title.textContent = isAsked ? "What is it?" : label;
     this.card.root.querySelector(".vt-question").textContent = isAsked
       ? "How few patches do you need?"

@@ -4,6 +4,7 @@
 import { element, label, svg } from "../../page/elements.js";
 import { grouped } from "../../page/words.js";
 import { linear, logarithmic, Plot } from "./train_plot.js";
+import { UNTRAINED } from "./train_recorded.js";
 
 const SHARES = linear(1, [
   [0, "0"],
@@ -56,7 +57,8 @@ export class Curves {
     this.#shown = [run, before];
     const longest = Math.max(run?.steps ?? 1, before?.steps ?? 1);
     const last = (before?.name && run?.steps) || longest;
-    this.figure.textContent = run?.model ? percentage(run.accuracy) : "–";
+    const { accuracy } = run?.model ? run : UNTRAINED;
+    this.figure.textContent = percentage(accuracy);
     this.before.textContent = before?.name ?? "the run before";
     this.loss.show(run, before, last, this.#losses(run, before));
     this.accuracy.show(run, before, last, SHARES);

@@ -21,7 +21,6 @@ import { TakeAway } from "./train_take_away.js";
 import { outcome, tableOf } from "./train_words.js";
 
 const SEEDS = 2 ** 31;
-const QUIET = 5000; // milliseconds between two things that are read out
 const LOADING = "loading the images …";
 const SHORTER = 1000; // steps, where a machine is a phone
 
@@ -48,7 +47,6 @@ class TrainHere extends Figure {
   ];
   static inputs = ["pictures", "facts"];
 
-  #said = 0; // when something was read out
   #hidden = () => this.followTab();
 
   begin() {
@@ -184,7 +182,6 @@ class TrainHere extends Figure {
 
   tell() {
     if (this.guide.isOn) return;
-    this.#said = performance.now();
     this.card.say(outcome(this.run));
   }
 
@@ -226,18 +223,13 @@ class TrainHere extends Figure {
       number: (this.runs[0]?.number ?? 0) + 1,
       ...{ choices: chosen(this.state()), moved, more },
       training: this.training,
-      drawn: (run) => this.run === run && this.attempt(() => this.drawSlice()),
+      drawn: (run) => this.run === run && this.attempt(() => this.drawRun()),
       looked: (run) => this.run === run && this.followModel(run),
     });
     this.runs = [run, ...this.runs].slice(0, MOST);
     this.run = run;
     this.draw();
     return run;
-  }
-
-  drawSlice() {
-    this.drawRun();
-    if (performance.now() - this.#said > QUIET) this.tell();
   }
 
   attempt(work) {

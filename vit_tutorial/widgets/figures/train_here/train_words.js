@@ -16,12 +16,14 @@ export function pace(run) {
   );
 }
 
-// In one sentence, when it begins, rests or ends, and now and then between.
+// In one sentence, when it begins, rests or ends. What changes meanwhile stands
+// beside the buttons and above the curves.
 export function outcome(run) {
   if (!run) return "Press Train: a Vision Transformer learns from images here.";
   if (run.broken) return `Run ${run.number} has stopped: ${run.broken}.`;
   if (!run.taken) return `Run ${run.number} begins.`;
-  const state = { running: "trains", paused: "is paused", over: "is over" };
+  if (run.isRunning) return `Run ${run.number} is training.`;
+  const state = { paused: "is paused", over: "is over" };
   return (
     `Run ${run.number} ${state[run.state] ?? "has ended"}, ` +
     `${grouped(run.images)} images so far: held-out accuracy ` +
