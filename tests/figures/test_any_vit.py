@@ -12,8 +12,10 @@ from playwright.sync_api import expect
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 
+from vit_tutorial import ViT
 from vit_tutorial.checkpoint_files import read_checkpoint
 from vit_tutorial.preprocess import preprocess
+from vit_tutorial.widgets import AnyViT, dequantised
 from vit_tutorial.widgets.figures.any_vit.any_vit import PHOTOS, open_photo, pack_photo
 
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
@@ -203,3 +205,17 @@ def test_photos_are_jpeg_files():
         ROWS["any_vit"].build().photos = [{"name": "a", "jpeg": "AAAA"}]
     assert small_vit().config["channels"] == 1  # and colour photos are shown to it in grey
     assert ROWS["any_vit"].build(picture=3).still()[1].startswith("Cat, 49 of 49 patches visible")
+
+
+def test_photos_alone_are_enough_and_nothing_at_all_is_refused(book):
+    torch.manual_seed(0)
+    sizes = {"image_size": 32, "patch_size": 8, "dim": 48, "depth": 2, "heads": 3, "dim_head": 16}
+    vit = randomise(ViT(**sizes, mlp_dim=96, num_classes=5), std=0.3)
+    vit.facts |= {"class_names": NAMES, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.3)}
+    page = book.open(AnyViT(vit))
+    (card,) = cards(page, 1)
+    settled(card)
+    assert soon(card.get_by_role("radio").count) == len(PHOTOS)
+    assert words(shares(dequantised(vit))) in said(card)
+    with pytest.raises(ValueError, match="give images or photos"):
+        AnyViT(vit, photos={})

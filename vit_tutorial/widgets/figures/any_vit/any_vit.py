@@ -65,7 +65,8 @@ class AnyViT(Figure):
         vit: the reader's own; the figure computes with its weights in 8 bits
             (see `page_vit`). A checkpoint opened in the page is computed in
             float32, and the kernel hears nothing of it.
-        images: uint8 (n, c, H, W), of the model's size, to begin with.
+        images: uint8 (n, c, H, W), of the model's size, to begin with; None
+            for photos alone.
         photos: JPEG files by their names; those that come with the package
             unless others are given.
         picture: which of images and photos, counted from 0.
@@ -98,7 +99,7 @@ class AnyViT(Figure):
     def __init__(
         self,
         vit: ViT,
-        images: Tensor,
+        images: Tensor | None = None,
         photos: Mapping[str, str | PathLike] = PHOTOS,
         *,
         picture: int = 0,
@@ -109,11 +110,15 @@ class AnyViT(Figure):
         overlay: str = "rollout",
         smooth: bool = False,
     ):
-        payload = page_vit(vit)
-        names = [f"image {i + 1}" for i in range(len(images))]
+        payload, pictures = page_vit(vit), []
+        if images is not None:
+            names = [f"image {i + 1}" for i in range(len(images))]
+            pictures = pack_fitting(payload["config"], images, names)
+        elif not photos:
+            raise ValueError("there is nothing to show: give images or photos")
         super().__init__(
             vit=payload,
-            pictures=pack_fitting(payload["config"], images, names),
+            pictures=pictures,
             photos=[pack_photo(name, path) for name, path in photos.items()],
             picture=picture,
             query=query,
@@ -123,6 +128,10 @@ class AnyViT(Figure):
             overlay=overlay,
             smooth=smooth,
         )
+
+    @traitlets.validate("pictures")
+    def _are_pictures(self, proposal):
+        return self.checked(proposal) if proposal["value"] else []
 
     @traitlets.validate("photos")
     def _are_photos(self, proposal):
