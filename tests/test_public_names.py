@@ -26,7 +26,7 @@ MODULES = {
     "inside": "change_temperature record_attention switch_off_heads",
     "attention_maps": """attention_on_grid attention_relevance attention_rollout
         layer_predictions mean_attention_distance record_attention""",
-    "data": "DATASETS load_dataset load_photo normalize",
+    "data": "DATASETS PHOTOS load_dataset load_photo normalize",
     "preprocess": "Preprocess preprocess read_image",
     "saving": "load_model save_model",
     "weights": "from_huggingface from_npz from_timm from_torchvision",

@@ -25,6 +25,10 @@ from vit_tutorial.jpeg_archive import NAME as JPEG_ARCHIVE
 from vit_tutorial.jpeg_archive import read_jpeg_archive
 
 ASSETS = Path(__file__).parent / "assets"
+PHOTOS = {  # JPEG files to show to a model, see assets/README.md
+    name: ASSETS / "photos" / f"{name}.jpg"
+    for name in ("cat", "coffee", "rocket", "portrait")
+}
 CACHE = pooch.os_cache("vit_tutorial")
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 TIMEOUT = 30  # seconds of silence after which a mirror counts as down

@@ -14,9 +14,10 @@ from timm.models.vision_transformer import VisionTransformer as TimmViT
 
 from vit_tutorial import ViT
 from vit_tutorial.checkpoint_files import read_checkpoint
+from vit_tutorial.data import PHOTOS
 from vit_tutorial.preprocess import preprocess
 from vit_tutorial.widgets import AnyViT, dequantised
-from vit_tutorial.widgets.figures.any_vit.any_vit import PHOTOS, open_photo, pack_photo
+from vit_tutorial.widgets.figures.any_vit.any_vit import open_photo, pack_photo
 
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
 NAMES = [f"kind {i + 1}" for i in range(5)]

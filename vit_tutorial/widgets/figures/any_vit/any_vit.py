@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vit_tutorial.attention_maps import attention_rollout
 from vit_tutorial.checks import check_number
-from vit_tutorial.data import ASSETS
+from vit_tutorial.data import PHOTOS
 from vit_tutorial.preprocess import preprocess
 from vit_tutorial.vit import ViT
 from vit_tutorial.widgets.base import Figure
@@ -44,11 +44,6 @@ OVERLAYS = {
     "head": "layer {layer}, head {head}",
     "mean": "layer {layer}, mean of its heads",
     "none": "",
-}
-# With the package, see assets/README.md.
-PHOTOS = {
-    name: ASSETS / "photos" / f"{name}.jpg"
-    for name in ("cat", "coffee", "rocket", "portrait")
 }
 
 
