@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 
 from vit_tutorial import ViT
 from vit_tutorial.cnn import CNN
-from vit_tutorial.data import load_dataset, load_photo
+from vit_tutorial.data import PHOTOS, load_dataset, load_photo
 from vit_tutorial.widgets import (
     AnyViT,
     AttentionRow,
@@ -39,7 +39,6 @@ from vit_tutorial.widgets import (
     page_cnn,
     page_vit,
 )
-from vit_tutorial.widgets.figures.any_vit.any_vit import PHOTOS
 from vit_tutorial.widgets.figures.playback import pack_run
 from vit_tutorial.widgets.pictures import pack_picture, pack_pictures
 
