@@ -181,6 +181,9 @@ def redraw_times(browser: Browser, address: str, rate: int, repeats: int) -> dic
     times = {}
     for live in page.locator(".vt-live").all():
         live.scroll_into_view_if_needed()
+        live.locator(".vt-card, .vt-request").wait_for()
+        for button in live.locator(".vt-request").all():  # its model is heavy
+            button.click()
         card = live.locator(".vt-card")
         card.wait_for()
         for button in card.get_by_role("button", name="Show me").all():

@@ -53,6 +53,7 @@ ARRIVE = """(number) => {
     const live = document.querySelectorAll(".vt-live")[number];
     live.scrollIntoView({ block: "center", behavior: "instant" });
     live.id = "asked";
+    live.querySelector(".vt-request")?.click(); // its model is heavy
     const visible = (selector) =>
         [...live.querySelectorAll(selector)].filter((e) => e.checkVisibility());
     const reset = [...live.querySelectorAll("button")].find((e) => e.textContent === "Reset");

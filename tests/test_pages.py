@@ -184,6 +184,9 @@ def bring_to_life(page):
     """Scroll to every figure, as a reader does, and look past its question for a guess."""
     for live in page.locator(".vt-live").all():
         live.scroll_into_view_if_needed()
+        live.locator(".vt-card, .vt-request").wait_for(timeout=60_000)
+        for button in live.locator(".vt-request").all():  # its model is heavy
+            button.click()
         card = live.locator(".vt-card")
         card.wait_for(timeout=60_000)
         for button in card.get_by_role("button", name="Show me").all():
@@ -480,7 +483,7 @@ def test_a_page_s_figures_are_light(name):
     models = {m for live in read(name).select("[data-models]") for m in live["data-models"].split()}
     for model in models:
         script = HTML / "_static" / "models" / f"{model}.js"
-        most = 250_000 if model == "fashion" else 120_000
+        most = {"fashion": 250_000, "colour": 1_000_000}.get(model, 120_000)
         assert len(gzip.compress(script.read_bytes())) <= most, model
 
 
