@@ -40,6 +40,6 @@ def test_nothing_is_misspelled(top, tmp_path, capsys):
 
 
 def test_a_misspelling_would_be_found(tmp_path, capsys):
-    (tmp_path / "text.txt").write_text("The encoder recieves tokens.")
+    (tmp_path / "text.txt").write_text("The encoder rec{}ves tokens.".format("ie"))
     assert check(tmp_path) != 0
     assert "==> receives" in capsys.readouterr().out
