@@ -44,7 +44,7 @@ def test_a_link_opens_the_page_with_the_figure_as_it_was(book, vit, image):
     card = second.locator(".vt-card")
     card.get_by_role("gridcell", name="patch 9, row 2, column 2").first.click()
     card.get_by_label("head", exact=True).select_option("head 2")
-    assert "What patch 9 takes: layer 1, head 2" in said_of(card)
+    assert "What patch 9 attends to: layer 1, head 2" in said_of(card)
     before = said_of(card).now
     follow(page, link_from(page, card))
     linked = page.locator(".vt-live").nth(1).locator(".vt-card")
@@ -74,7 +74,7 @@ def test_a_link_goes_to_no_server_and_drops_what_was_in_the_query(book, vit, ima
 def test_another_link_into_the_open_page_is_followed(book, vit, image):
     page = book.open(AttentionRow(vit, image))
     page.evaluate("location.hash = 'vt=2&figure=attention_row&query=9'")
-    assert said(page.locator(".vt-card")).startswith("Patch 9 takes")
+    assert said(page.locator(".vt-card")).startswith("Patch 9 attends")
     page.evaluate("globalThis.here = true; location.hash = 'a-heading'; 0")
     wait_for_turns(page)
     assert page.evaluate("here")  # and an anchor loads nothing anew
@@ -105,25 +105,25 @@ def test_a_link_cannot_bring_a_model_or_an_image(book, vit, image, state):
     follow(page, f"{page.url}#vt=1&figure=attention_row&number=0&state={state}")
     note = page.locator(".vt-live > .vt-note")
     (trait,) = json.loads(state)
-    assert f"a link may not set “{trait}”" in soon(note.inner_text)
-    assert said(page.locator(".vt-card")).startswith("Patch 25 takes")
+    assert f"a link cannot set “{trait}”" in soon(note.inner_text)
+    assert said(page.locator(".vt-card")).startswith("Patch 25 attends")
 
 
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("vt=0&state={}", "it is of version 0"),
-        ("vt=3&head=1", "it is of version 3"),
-        ("head=1", "it is of version null"),
+        ("vt=0&state={}", "it has version 0"),
+        ("vt=3&head=1", "it has version 3"),
+        ("head=1", "it has version null"),
         ("vt=2&colour=1", "there is no “colour” here"),
-        ("vt=2&vit=1", "a link may not set “vit”"),
-        ("vt=2&head=", "“head” is something else here"),
+        ("vt=2&vit=1", "a link cannot set “vit”"),
+        ("vt=2&head=", "“head” has the wrong type"),
         ("vt=2&head=7", "head is one of 0 to 1, got 7"),
         ("vt=1&state={", "its state is damaged"),
         ("vt=1", "its state is damaged"),
         ("vt=1&state=[]", "its state is damaged"),
         ('vt=1&state={"colour":1}', "there is no “colour” here"),
-        ('vt=1&state={"head":"1"}', "“head” is something else here"),
+        ('vt=1&state={"head":"1"}', "“head” has the wrong type"),
         ('vt=1&state={"head":7}', "head is one of 0 to 1, got 7"),
         ('vt=1&state={"temperature":-1}', "temperature is positive"),
     ],
@@ -135,7 +135,7 @@ def test_a_link_that_does_not_fit_is_said_and_the_figure_begins_as_it_is(
     page.goto(f"{page.url}?figure=attention_row&number=0&{query}")
     page.locator(".vt-card").wait_for()
     assert message in soon(page.locator(".vt-live > .vt-note").inner_text)
-    assert said(page.locator(".vt-card")).startswith("Patch 25 takes")
+    assert said(page.locator(".vt-card")).startswith("Patch 25 attends")
 
 
 # The page's own address

@@ -416,7 +416,7 @@ def test_our_own_cnn_and_files_of_other_kinds_are_refused_too(page, tmp_path):
         bring(page, cnn)
     for name, words in {
         "model.bin": "is a pickle",
-        "model.onnx": "is no .safetensors file",
+        "model.onnx": "is not a .safetensors file",
         "model-00001-of-00002.safetensors": "in several files",
         "config.json": "its JSON is damaged",
     }.items():

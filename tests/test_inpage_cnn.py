@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_refused(page, pixels, shape):
     }"""
     said = page.evaluate(script, {"payload": page_cnn(cnn), "pixels": pixels, "shape": shape})
     sides = " x ".join(map(str, shape))
-    assert said.startswith("RangeError: this model reads pictures of 1 x H x W bytes")
+    assert said.startswith("RangeError: this model reads images of 1 x H x W bytes")
     assert said.endswith(f"got {pixels} for {sides}")
 
 

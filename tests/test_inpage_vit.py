@@ -238,7 +238,7 @@ def test_without_the_data_s_mean_and_spread_pixels_go_from_0_to_1(page):
 @pytest.mark.parametrize(
     ("pixels", "changes", "message"),
     [
-        (143, {}, "reads pictures of 1 x 12 x 12 bytes, got 143"),
+        (143, {}, "reads images of 1 x 12 x 12 bytes, got 143"),
         (144, {"keep": [9]}, "keep holds patches from 0 to 8, each once; got 9"),
         (144, {"keep": [1, 1]}, "keep holds patches from 0 to 8, each once; got 1,1"),
         (144, {"keep": [0.5]}, "keep holds patches from 0 to 8"),

@@ -93,14 +93,14 @@ def test_a_figure_in_jupyterlab_and_its_kernel_hear_each_other(lab, browser):
     card = cells.first.locator(".vt-card")
     card.wait_for()
     card.get_by_role("gridcell", name="patch 9, row 2, column 2").first.click()
-    assert said(card).startswith("Patch 9 takes")
+    assert said(card).startswith("Patch 9 attends")
     cells.nth(1).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     cells.nth(1).get_by_text("the kernel has query 9").wait_for()  # token 0 is the class token
 
     cells.nth(2).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
-    card.get_by_text("Patch 3 takes").wait_for()
+    card.get_by_text("Patch 3 attends").wait_for()
 
     # The keys are the figure's: JupyterLab would go to another cell, insert one, cut one.
     slider = card.get_by_label("temperature")
@@ -114,7 +114,7 @@ def test_a_figure_in_jupyterlab_and_its_kernel_hear_each_other(lab, browser):
     card.get_by_role("gridcell", name="patch 3, row 1").first.focus()
     for key in ("ArrowRight", "b", "x"):
         page.keyboard.press(key)
-    assert said(card).startswith("Patch 4 takes")
+    assert said(card).startswith("Patch 4 attends")
     expect(cells).to_have_count(count)
     expect(slider).to_be_visible()
     outside = [url for url in asked if not url.startswith((lab, "data:", "blob:"))]

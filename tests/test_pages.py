@@ -376,7 +376,7 @@ def test_embedded_a_page_is_its_figure_alone(browser, addresses):
 
     page.goto("about:blank")
     page.goto(f"{book}?embed#vt=3&figure=playground")
-    expect(page.get_by_text("it is of version 3")).to_be_visible()
+    expect(page.get_by_text("it has version 3")).to_be_visible()
     page.close()
 
 

@@ -220,7 +220,7 @@ def misfits(vit, tmp_path):
     content = (tmp_path / "vit.safetensors").read_bytes()
     flipped = bytearray(content)
     flipped[-3] ^= 1
-    yield bytes(flipped), "this file is damaged: it does not have the SHA-256 sum"
+    yield bytes(flipped), "this file is damaged: its SHA-256 checksum does not match"
     yield changed(content, arguments={"depth": 10**9}), "depth cannot be 1000000000"
     yield changed(content, arguments={"dim": 10**12}), "this model's cls_token is 1 x 1 x 1000000"
     yield changed(content, arguments={"heads": -2}), "this model's heads cannot be -2"

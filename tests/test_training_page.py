@@ -302,7 +302,7 @@ NO_WORKER = """async () => {
 
 def test_a_worker_that_is_refused_or_stops_is_told(page):
     assert page.evaluate(NO_WORKER) == {
-        "none": "this browser gives the page no Worker",
+        "none": "this browser allows no Worker on this page",
         "failures": ["the page’s Worker has stopped"],
         "answered": "silent",
     }

@@ -88,7 +88,7 @@ def row(vit, image):
 # In Python
 
 
-def test_the_middle_patch_asks_and_the_strongest_answers(vit, image, row):
+def test_the_middle_patch_attends_and_the_strongest_is_the_key(vit, image, row):
     figure = AttentionRow(vit, image, layer=1, head=1)
     assert (figure.layer, figure.head, figure.query) == (1, 1, 25)  # token 0 is the class token
     assert figure.key == row(1, 1).argmax()
@@ -128,7 +128,7 @@ def test_images_of_pil_and_numpy_are_taken_as_they_come(vit, image):
 
 
 def test_an_image_that_is_none_is_named_in_a_line(vit):
-    with pytest.raises(ValueError, match=r"an image of PIL; got torch\.float64") as e:
+    with pytest.raises(ValueError, match=r"a PIL image; got torch\.float64") as e:
         AttentionRow(vit, np.zeros((28, 28)))
     assert len(str(e.value)) < 200
 
@@ -196,9 +196,9 @@ def test_numpy_s_numbers_in_a_config_are_plain_ones_in_the_page():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([float("nan")], "a picture's name is a string, got nan"),
-        ("a", "names are a list with a name for each picture, got 'a'"),
-        (7, "names are a list with a name for each picture, got 7"),
+        ([float("nan")], "an image's name is a string, got nan"),
+        ("a", "names are a list with a name for each image, got 'a'"),
+        (7, "names are a list with a name for each image, got 7"),
     ],
 )
 def test_a_picture_s_name_is_a_string(vit, image, names, message):
@@ -210,8 +210,8 @@ def test_a_picture_s_name_is_a_string(vit, image, names, message):
 @pytest.mark.parametrize(
     ("trait", "value", "message"),
     [
-        ("pictures", [], "pictures holds at least one picture, got none"),
-        ("pictures", [{}], "pictures: expected what pack_picture makes of one, got {}"),
+        ("pictures", [], "pictures holds at least one image, got none"),
+        ("pictures", [{}], "pictures: expected an image as pack_picture packs it, got {}"),
         ("pictures", "the first two", "picture is one of 0 to 1, got 2"),
         ("vit", {}, "vit is a model as page_vit or page_cnn packs it, which this is not"),
         ("vit", "of one layer", "the layer of a head that is off is one of 0 to 0, got 1"),
@@ -242,7 +242,7 @@ def test_a_picture_that_is_none_is_refused_where_there_is_one(vit, image):
         PatchCost(photo, image_size=cost, patch_size=16),
     ]:
         before = figure.to_html()
-        with pytest.raises(ValueError, match="picture: expected what pack_picture makes of one"):
+        with pytest.raises(ValueError, match="picture: expected an image as pack_picture packs it"):
             figure.picture = {}
         assert figure.to_html() == before
 
@@ -471,7 +471,7 @@ def test_a_figure_s_code_is_light(name):
 def shares(card):
     """The attention map as the cells' names tell it: percent by patch."""
     card.wait_for()
-    names = card.get_by_role("grid", name="Which patch answers").get_by_role("gridcell")
+    names = card.get_by_role("grid", name="Key patch").get_by_role("gridcell")
     return [
         float(re.search(r": ([\d.]+)%", name)[1])
         for name in names.evaluate_all("(cells) => cells.map((cell) => cell.ariaLabel)")
@@ -484,8 +484,9 @@ def test_the_page_s_numbers_are_pytorch_s(book, vit, image, row):
     expected = row(1, 1, 0)
     assert shares(card) == pytest.approx((100 * expected[1:]).tolist(), abs=0.51)
     heard = torch.special.entr(expected).sum().exp()
-    assert said(card).startswith("The class token takes ")
-    assert f"from patch 5. It hears {heard:.1f} of 50 tokens." in said(card)
+    assert said(card).startswith("The class token attends ")
+    assert " attends to patch 5 with weight " in said(card)
+    assert f"It effectively attends to {heard:.1f} of 50 tokens." in said(card)
 
     open_numbers(card)
     table = card.locator("tbody tr").evaluate_all(
@@ -515,18 +516,18 @@ def test_by_mouse_and_two_figures_do_not_meet(book, vit, image, row):
     first, second = cards(page, 2)
     before = said(second).now
     first.get_by_role("gridcell", name="patch 9, row 2, column 2").first.click()
-    assert said(first).startswith("Patch 9 takes")
+    assert said(first).startswith("Patch 9 attends")
     assert shares(first) == pytest.approx((100 * row(0, 0, 9)[1:]).tolist(), abs=0.51)
-    first.get_by_role("button", name="class token answers").click()
-    assert "from the class token" in said(first)
+    first.get_by_role("button", name="class token as key").click()
+    assert "to the class token " in said(first)
     first.get_by_label("head", exact=True).select_option("head 2")
     assert shares(first) == pytest.approx((100 * row(0, 1, 9)[1:]).tolist(), abs=0.51)
     assert said(second) == before
-    second.get_by_role("button", name="class token asks").click()
+    second.get_by_role("button", name="class token as query").click()
     assert shares(second) == pytest.approx((100 * row(1, 0, 0)[1:]).tolist(), abs=0.51)
     first.get_by_role("button", name="Reset").click()
-    assert said(first).startswith("Patch 25 takes")
-    assert said(second).startswith("The class token takes")
+    assert said(first).startswith("Patch 25 attends")
+    assert said(second).startswith("The class token attends")
     ids = page.locator("[id]").evaluate_all("(all) => all.map((each) => each.id)")
     assert len(ids) == len(set(ids)) >= 8
 
@@ -537,9 +538,9 @@ def test_a_look_by_hovering_changes_no_choice(book, vit, image):
     opened = card.locator(".vt-opened .vt-label")
     outcome = said(card).now
     card.get_by_role("gridcell", name="patch 8, row 2, column 1").last.hover()
-    assert soon(opened.inner_text) == "patch 25 asks, patch 8 answers"
+    assert soon(opened.inner_text) == "query: patch 25; key: patch 8"
     card.get_by_role("button", name="Reset").hover()
-    assert soon(opened.inner_text) == "patch 25 asks, patch 1 answers"
+    assert soon(opened.inner_text) == "query: patch 25; key: patch 1"
     assert said(card) == outcome
 
 
@@ -549,19 +550,19 @@ def test_by_keyboard_alone(book, vit, image, row):
     card.wait_for()
     press = presses(page)
 
-    assert press("Tab") == "class token asks"
+    assert press("Tab") == "class token as query"
     assert press("Tab") == "patch 25, row 4, column 4"  # one stop, where the choice is
     assert press("ArrowRight", "ArrowUp") == "patch 19, row 3, column 5"
-    assert said(card).startswith("Patch 19 takes")
+    assert said(card).startswith("Patch 19 attends")
     assert press("Home", "ArrowLeft") == "patch 15, row 3, column 1"
     assert press("Control+End", "ArrowDown", "ArrowRight") == "patch 49, row 7, column 7"
-    assert said(card).startswith("Patch 49 takes")
-    assert press("Shift+Tab", "Space") == "class token asks"
-    assert said(card).startswith("The class token takes")
+    assert said(card).startswith("Patch 49 attends")
+    assert press("Shift+Tab", "Space") == "class token as query"
+    assert said(card).startswith("The class token attends")
     press("Tab", "Tab")
     assert press("Tab").startswith("patch 25, row 4, column 4: ")
     assert press("Home").startswith("patch 22, row 4, column 1: ")
-    assert "from patch 22" in said(card)
+    assert "to patch 22 " in said(card)
     press("Tab", "ArrowDown")  # the layer
     assert shares(card) == pytest.approx((100 * row(1, 0, 0)[1:]).tolist(), abs=0.51)
     press("Tab", "ArrowDown")  # the head
@@ -571,27 +572,28 @@ def test_by_keyboard_alone(book, vit, image, row):
     hot = row(1, 1, 0) ** 0.25
     assert shares(card) == pytest.approx((100 * hot / hot.sum())[1:].tolist(), abs=0.51)
     press("Tab", "Tab", "Enter")  # past "Surprise me" to "Reset"
-    assert said(card).startswith("Patch 25 takes")
+    assert said(card).startswith("Patch 25 attends")
     press("Tab", "Tab", "Enter")  # past "Copy link" to the numbers
     card.locator("tbody tr").nth(49).wait_for()
 
 
-def test_temperature_decides_how_many_are_heard(book, vit, image):
+def test_temperature_decides_how_many_it_attends_to(book, vit, image):
     page = book.open(AttentionRow(vit, image))
     card = page.locator(".vt-card")
     heard = {}
     for temperature in ("-2", "0", "2"):
         card.get_by_label("temperature").fill(temperature)
         if temperature == "0":
-            heard[temperature] = float(said(card).search(r"hears ([\d.]+) of 50 tokens\.")[1])
+            heard[temperature] = float(said(card).search(r"attends to ([\d.]+) of 50 tokens\.")[1])
         else:
-            found = said(card).search(r"hears ([\d.]+) of 50 tokens \(([\d.]+) at temperature 1\)")
+            pattern = r"attends to ([\d.]+) of 50 tokens \(([\d.]+) at temperature 1\)"
+            found = said(card).search(pattern)
             heard[temperature], before = map(float, found.groups())
     assert 1 <= heard["-2"] < heard["0"] < heard["2"] <= 50
     assert before == heard["0"]
 
 
-def test_a_surprise_is_the_row_that_hears_the_fewest(book, vit, image, row):
+def test_a_surprise_is_the_row_that_attends_to_the_fewest(book, vit, image, row):
     page = book.open(AttentionRow(vit, image))
     card = page.locator(".vt-card")
     card.get_by_role("button", name="Surprise me").click()
@@ -602,7 +604,7 @@ def test_a_surprise_is_the_row_that_hears_the_fewest(book, vit, image, row):
         for query in range(50)
     }
     fewest = min(entropies.values()).exp()
-    assert f"It hears {fewest:.1f} of 50 tokens." in said(card)
+    assert f"It effectively attends to {fewest:.1f} of 50 tokens." in said(card)
     first = said(card).now
     card.get_by_role("button", name="Surprise me").click()
     assert said(card) != first
@@ -611,7 +613,7 @@ def test_a_surprise_is_the_row_that_hears_the_fewest(book, vit, image, row):
 def test_by_touch(book, vit, image):
     page = book.open(AttentionRow(vit, image), width=360, has_touch=True)
     page.get_by_role("gridcell", name="patch 9, row 2, column 2").first.tap()
-    assert said(page.locator(".vt-card")).startswith("Patch 9 takes")
+    assert said(page.locator(".vt-card")).startswith("Patch 9 attends")
 
 
 # An observer that was made later than the host's is told later: the host has been told by then.
@@ -693,9 +695,9 @@ NO_MEMORY = "WebAssembly.Memory = function () { throw new RangeError('refused') 
         (NO_CANVAS, ("", ""), "this browser does not draw on a canvas."),
         (NO_SIMD, ("", ""), "needs WebAssembly with SIMD, which this browser does not run."),
         (NO_MEMORY, ("", ""), "needs 1 MB of memory, which this browser refuses."),
-        ("", ('"layer":0', '"layer":'), "This figure stays a picture here: "),
+        ("", ('"layer":0', '"layer":'), "This figure stays a still image here: "),
         ("", ("attention_row", "other"), "there is no figure called other."),
-        ("", ('"pixels":"', '"pixels":"AAAA'), "this model reads pictures of 1 x 28 x 28 bytes"),
+        ("", ('"pixels":"', '"pixels":"AAAA'), "this model reads images of 1 x 28 x 28 bytes"),
         (
             "",
             ('"vit":{', '"vit":{"bundled":"gone"},"was":{'),
@@ -724,11 +726,11 @@ def test_what_goes_wrong_later_is_said_in_the_figure(book, vit, image):
     card.wait_for()
     page.evaluate("void (Math.log2 = () => { throw new Error('no logarithms') })")
     card.get_by_role("gridcell", name="patch 9, row 2").first.click()
-    assert soon(card.get_by_role("alert").inner_text) == "This figure cannot go on: no logarithms"
+    assert soon(card.get_by_role("alert").inner_text) == "This figure cannot continue: no logarithms"
     page.evaluate("void (Math.log2 = log2)")
     card.get_by_role("gridcell", name="patch 10, row 2").first.click()
     expect(card.get_by_role("alert")).to_be_hidden()
-    assert said(card).startswith("Patch 10 takes")
+    assert said(card).startswith("Patch 10 attends")
 
 
 COUNTED = "globalThis.drawn = 0; const log2 = Math.log2; Math.log2 = (x) => (drawn++, log2(x))"

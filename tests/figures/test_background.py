@@ -82,10 +82,10 @@ def test_a_worker_that_fails_is_named_in_a_line_and_asked_again(book, vit, image
     deletion.get_by_role("button", name="Show me").click()
     card.get_by_role("button", name="Remove each patch in turn").click()
     failures = {
-        "none": "this browser gives the page no Worker",
+        "none": "this browser allows no Worker on this page",
         "throws": "the page’s Worker has stopped",
         "no memory": "its model needs 1 MB of memory, which this browser refuses",
-        "silent": "the page’s Worker does not answer",
+        "silent": "the page’s Worker does not respond",
     }
     for number, (mode, why) in enumerate(failures.items(), 1):
         page.evaluate("(next) => { mode = next; }", mode)
@@ -161,7 +161,7 @@ def test_a_worker_gets_memory_that_nothing_on_its_page_uses_any_longer(book, vit
     page = book.open(Playground(vit, images), before=WORKERS)
     (card,) = cards(page, 1)
     card.get_by_role("button", name="Remove each patch in turn").click()
-    expect(worth(card)).to_contain_text("this browser gives the page no Worker")
+    expect(worth(card)).to_contain_text("this browser allows no Worker on this page")
     page.evaluate("mode = 'works'; 0")
     page.evaluate(FULL)
     patch(card, 5).click()

@@ -1,4 +1,4 @@
-"""Who answers for the picture? The page reads both models after every layer, as PyTorch does."""
+"""Where does the prediction come from? The page reads both models after every layer, as PyTorch does."""
 
 import re
 from base64 import b64decode
@@ -94,9 +94,9 @@ def test_models_and_pictures_that_do_not_fit_are_refused(models, images):
         ClassToken(cls, cls, images, names)
     with pytest.raises(ValueError, match="the same depth, got 2 and 1"):
         ClassToken(cls, small("mean", depth=1), images, names)
-    with pytest.raises(ValueError, match="a name for each picture, got 3 for 4"):
+    with pytest.raises(ValueError, match="a name for each image, got 3 for 4"):
         ClassToken(cls, mean, images, names[:3])
-    with pytest.raises(ValueError, match=r"pictures of shape \(n, 1, 28, 28\)"):
+    with pytest.raises(ValueError, match=r"images of shape \(n, 1, 28, 28\)"):
         ClassToken(cls, mean, torch.zeros(4, 1, 32, 32, dtype=torch.uint8), names)
     with pytest.raises(ValueError, match="not a Linear"):
         ClassToken(torch.nn.Linear(1, 1), mean, images, names)
@@ -119,9 +119,9 @@ def test_the_words_are_pytorch_s(figure, expected):
     words = figure(picture=2, pooling="mean", layer=1).still()[1]
     now, end = shares["mean"][1, 2], shares["cls"][2, 2]
     first = f"{NAMES[now.argmax()]} ({now.max():.0%})"
-    assert f"after layer 1 from the mean of the patches: {first}." in words
+    assert f"after layer 1 from the mean of the patches is {first}." in words
     last = f"{NAMES[end.argmax()]} ({end.max():.0%})"
-    assert f"In the end the class token answers {last}, the mean" in words
+    assert f"In the end, it is {last} from the class token and" in words
     assert "before layer 1 from the class token" in figure().still()[1]
 
 
@@ -140,16 +140,16 @@ def test_the_page_s_numbers_are_pytorch_s(book, figure, expected):
     card = open_card(book.open(figure(picture=1, layer=1)))
     assert taken(card) == pytest.approx((100 * maps[0, 1, 1:]).tolist(), abs=0.51)
     own = card.get_by_role("img", name="class token").get_attribute("aria-label")
-    assert float(re.search(r"takes ([\d.]+)%", own)[1]) == pytest.approx(
+    assert float(re.search(r"itself: ([\d.]+)%", own)[1]) == pytest.approx(
         100 * maps[0, 1, 0].item(), abs=0.51
     )
     for pool, read in (("cls", "the class token"), ("mean", "the mean of the patches")):
-        card.get_by_label("read", exact=True).select_option(read)
+        card.get_by_label("read from", exact=True).select_option(read)
         for layer in range(3):
             card.get_by_label("layer", exact=True).fill(str(layer))
             answer = shares[pool][layer, 1]
             assert bars(card) == pytest.approx((100 * answer).tolist(), abs=0.51)
-            told = f"{read} answers {NAMES[answer.argmax()]}, "
+            told = f"from {read} is {NAMES[answer.argmax()]}, "
             assert said(card).becomes(lambda text, told=told: told.lower() in text.lower())
     open_numbers(card)
     table = card.locator(".vt-numbers tbody tr").evaluate_all(CELLS)
@@ -166,23 +166,23 @@ def test_before_the_first_layer_token_0_says_the_same_of_every_picture_and_the_m
     card = open_card(book.open(figure()))
     said_of = {}
     for read in ("the class token", "the mean of the patches"):
-        card.get_by_label("read", exact=True).select_option(read)
+        card.get_by_label("read from", exact=True).select_option(read)
         said_of[read] = []
         for picture in range(4):
-            card.get_by_label("picture", exact=True).select_option(index=picture)
+            card.get_by_label("image", exact=True).select_option(index=picture)
             name = ["Top", "Bag", "Boot", "Top"][picture]
-            assert f"the picture: {name}" in soon(card.inner_text)
+            assert f"the image: {name}" in soon(card.inner_text)
             assert said(card).becomes(lambda text, read=read: read in text.lower())
             said_of[read].append(bars(card).now)
         if read == "the class token":
-            assert "the same for each of the 4 pictures" in said(card)
+            assert "the same for all 4 images" in said(card)
             assert taken(card) == [0] * 49
     first, *others = said_of["the class token"]
     assert others == [first] * 3
     first, *others = said_of["the mean of the patches"]
     assert first not in others
     different = shares["mean"][0].argmax(dim=-1).unique().numel()
-    assert f"differs from picture to picture ({different} of 3 classes occur)" in said(card)
+    assert f"It differs from image to image: {different} of 3 classes occur." in said(card)
     assert taken(card) == [2.0] * 49  # percent: each by 1/49
 
 
@@ -191,9 +191,9 @@ def test_how_many_come_out_right_is_counted(book, figure, expected):
     card = open_card(book.open(figure(layer=2, pooling="mean")))
     truth = torch.tensor([0, 1, 2, 0])
     answers = shares["mean"][2].argmax(dim=-1)
-    assert f"{(answers == truth).sum()} of 4 pictures come out right" in said(card)
+    assert f"the model gets {(answers == truth).sum()} of 4 images right." in said(card)
     for picture in range(4):
-        card.get_by_label("picture", exact=True).select_option(index=picture)
+        card.get_by_label("image", exact=True).select_option(index=picture)
         right = bool(answers[picture] == truth[picture])
         assert said(card).becomes(lambda text, right=right: ("(right)" in text) == right)
         last = card.locator(".vt-final td").nth(1)
@@ -212,23 +212,23 @@ def test_by_mouse(book, figure, expected):
     share = 100 * maps[1, 0, 9].item()
     found = soon(told.inner_text).search(r": ([\d.]+)%")
     assert float(found[1]) == pytest.approx(share, abs=0.51)
-    card.get_by_text("The numbers").hover()
-    assert soon(told.inner_text) == "pick a patch for its share"
+    card.get_by_text("Table of values").hover()
+    assert soon(told.inner_text) == "pick a patch to see its weight"
     cell.click()
-    card.get_by_text("The numbers").hover()
+    card.get_by_text("Table of values").hover()
     assert soon(told.inner_text).startswith("patch 9, row 2, column 2: ")
     cell.click()  # once more: no patch is picked
-    card.get_by_text("The numbers").hover()
-    assert soon(told.inner_text) == "pick a patch for its share"
+    card.get_by_text("Table of values").hover()
+    assert soon(told.inner_text) == "pick a patch to see its weight"
 
     apart = (shares["cls"][2] - shares["mean"][2]).abs().sum(dim=-1)
     first, second = apart.argsort(descending=True)[:2].tolist()
     for index in (first, second):
         card.get_by_role("button", name="Surprise me").click()
-        chosen = card.get_by_label("picture", exact=True)
+        chosen = card.get_by_label("image", exact=True)
         assert soon(chosen.evaluate, "(select) => select.selectedIndex") == index
     card.get_by_role("button", name="Reset").click()
-    assert said(card).startswith("Before layer 1 the class token answers ")
+    assert said(card).startswith("Before layer 1, the prediction from the class token is ")
     assert page.noise == []
 
 
@@ -248,21 +248,21 @@ def test_by_keyboard_alone(book, figure, expected):
 
     press("Tab", "Tab", "Tab", "Enter")  # past both answers to "Show me"; then at the picture
     press("ArrowDown")
-    assert "the picture: Bag" in soon(card.inner_text)
+    assert "the image: Bag" in soon(card.inner_text)
     press("Tab", "ArrowDown")  # what is read
-    assert said(card).startswith("Before layer 1 the mean of the patches answers ")
+    assert said(card).startswith("Before layer 1, the prediction from the mean of the patches is ")
     press("ArrowUp", "Tab", "ArrowRight")  # the layer
-    assert said(card).startswith("After layer 1 the class token answers ")
+    assert said(card).startswith("After layer 1, the prediction from the class token is ")
     slider = card.get_by_label("layer", exact=True)
     assert soon(slider.get_attribute, "aria-valuetext") == "after layer 1"
     press("Shift+Tab", "Shift+Tab")  # back over what is read and the picture
-    assert press("Shift+Tab") == "What both answer, layer by layer"
+    assert press("Shift+Tab") == "Both models’ predictions, layer by layer"
     assert press("Shift+Tab").startswith("patch 1, row 1, column 1: ")  # one stop
     at = press("ArrowRight", "ArrowDown")
     assert at.startswith("patch 9, row 2, column 2: ")
     share = float(soon(card.locator(".vt-told").inner_text).search(r": ([\d.]+)%")[1])
     assert share == pytest.approx(100 * maps[0, 1, 9].item(), abs=0.51)
     press("Space")
-    assert soon(card.locator(".vt-told").inner_text) == "pick a patch for its share"
+    assert soon(card.locator(".vt-told").inner_text) == "pick a patch to see its weight"
     press(*["Tab"] * 6, "Enter")  # table, picture, read, layer, "Surprise me", "Reset"
-    assert said(card).startswith("Before layer 1 the class token answers ")
+    assert said(card).startswith("Before layer 1, the prediction from the class token is ")

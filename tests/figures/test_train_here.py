@@ -172,7 +172,7 @@ def test_what_goes_wrong_is_said_and_a_hidden_tab_rests(book):
     page, card = opened(book)
     page.evaluate("globalThis.Worker = undefined")
     press(card, "Train")
-    assert "Run 1 has stopped: this browser gives the page no Worker." in said(card)
+    assert "Run 1 has stopped: this browser allows no Worker on this page." in said(card)
     page, card = opened(book)
     (book.folder / "training_data.js").unlink()
     press(card, "Train")

@@ -27,8 +27,8 @@ def pack_picture(image: Tensor) -> dict:
         or image.shape[0] not in (1, 3)
     ):
         raise ValueError(
-            "a picture is uint8 of shape (1 or 3, H, W), as a PyTorch tensor, "
-            f"a NumPy array or an image of PIL; got {described(image)}"
+            "an image is uint8 of shape (1 or 3, H, W), as a PyTorch tensor, a "
+            f"NumPy array or a PIL image; got {described(image)}"
         )
     pixels = image.cpu().contiguous().numpy().tobytes()
     return {"shape": list(image.shape), "pixels": b64encode(pixels).decode()}
@@ -38,15 +38,15 @@ def pack_pictures(images: Tensor, names: Sequence[str]) -> list[dict]:
     """Put images, uint8 (n, c, H, W), into a trait, each with its name."""
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise TypeError(
-            f"names are a list with a name for each picture, got {names!r:.80}"
+            f"names are a list with a name for each image, got {names!r:.80}"
         )
     if len(images) != len(names) or not len(names):
         raise ValueError(
-            f"expected a name for each picture, got {len(names)} for "
+            f"expected a name for each image, got {len(names)} for "
             f"{len(images)}"
         )
     if wrong := [name for name in names if not isinstance(name, str)]:
-        raise TypeError(f"a picture's name is a string, got {wrong[0]!r:.80}")
+        raise TypeError(f"an image's name is a string, got {wrong[0]!r:.80}")
     return [
         {**pack_picture(image), "name": name}
         for image, name in zip(images, names, strict=True)
@@ -66,11 +66,11 @@ def pack_fitting(
     if shape is None or len(shape) != 4 or not len(images) or shape[1:] != size:
         wanted = f"(n, {', '.join(map(str, size))})"
         raise ValueError(
-            f"this model reads pictures of shape {wanted}, n at least 1; got "
+            f"this model reads images of shape {wanted}, n at least 1; got "
             f"{described(images) if shape is None else shape}"
         )
     if names is None:
-        names = [f"picture {i + 1}" for i in range(len(images))]
+        names = [f"image {i + 1}" for i in range(len(images))]
     return pack_pictures(images, names)
 
 
@@ -85,7 +85,7 @@ def unpack_picture(picture: Mapping) -> Tensor:
 def check_packed(name: str, pictures: Sequence[Mapping]) -> None:
     """Raise ValueError unless `pictures` are as `pack_picture` packs them."""
     if not len(pictures):
-        raise ValueError(f"{name} holds at least one picture, got none")
+        raise ValueError(f"{name} holds at least one image, got none")
     for each in pictures:
         try:
             channels, height, width = each["shape"]
@@ -95,7 +95,7 @@ def check_packed(name: str, pictures: Sequence[Mapping]) -> None:
             fits = False
         if not fits:
             raise ValueError(
-                f"{name}: expected what pack_picture makes of one, got "
+                f"{name}: expected an image as pack_picture packs it, got "
                 f"{each!r:.80}"
             )
 

@@ -41,8 +41,8 @@ def quantise(tensors: Tensors, config: Mapping) -> dict:
     for name, (shape, numbers) in tensors.items():
         if not all(map(math.isfinite, numbers)):
             raise ValueError(
-                f"{name} holds a number that is not finite: no page can show "
-                "this"
+                f"{name} holds a value that is not finite: no page can show "
+                "this model"
             )
         length = row_length(shape)
         if len(numbers) == length:

@@ -50,7 +50,7 @@ export class CNN {
       channels === this.config.channels && Math.min(height, width) >= 4;
     if (!fits || pixels.length !== channels * height * width) {
       throw new RangeError(
-        `this model reads pictures of ${this.config.channels} x H x W bytes, ` +
+        `this model reads images of ${this.config.channels} x H x W bytes, ` +
           "of 4 x 4 pixels or more, " +
           `got ${pixels.length} for ${channels} x ${height} x ${width}`,
       );

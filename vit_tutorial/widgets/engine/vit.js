@@ -166,7 +166,7 @@ export class ViT {
     const [p1, p2] = this.patchSize;
     if (pixels.length !== channels * height * width) {
       throw new RangeError(
-        `this model reads pictures of ${channels} x ${height} x ${width} ` +
+        `this model reads images of ${channels} x ${height} x ${width} ` +
           `bytes, got ${pixels.length} in all`,
       );
     }

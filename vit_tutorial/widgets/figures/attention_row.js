@@ -24,11 +24,11 @@ import { ViT } from "../engine/vit.js";
 import { fromBase64 } from "../engine/dequantise.js";
 
 class AttentionRow extends Figure {
-  static question = "Where does one number of attention come from?";
+  static question = "Where does one attention weight come from?";
   static state = ["layer", "head", "query", "key", "temperature"];
   static inputs = ["vit", "picture"];
 
-  hovered = null; // the token under the pointer, for a look at its number
+  hovered = null; // the token under the pointer, for a look at its weight
 
   begin() {
     this.card.rounded();
@@ -51,14 +51,14 @@ class AttentionRow extends Figure {
     const answer = (key) => this.change({ key });
     this.asks = new TokenGrid({
       vit: this.vit,
-      label: "Which patch asks",
+      label: "Query patch",
       behind: image,
       move: ask,
       pick: ask,
     });
     this.answers = new TokenGrid({
       vit: this.vit,
-      label: "Which patch answers",
+      label: "Key patch",
       move: answer,
       pick: answer,
       hover: (token) => {
@@ -69,9 +69,9 @@ class AttentionRow extends Figure {
     this.scale = element("span");
     this.opened = element("div", { class: "vt-opened" });
     this.card.figure.replaceChildren(
-      column(label("who asks (query)"), this.asks.el),
+      column(label("the token that attends (query)"), this.asks.el),
       column(
-        label("what it takes from each (key)"),
+        label("its attention weight for each key"),
         this.answers.el,
         this.scale,
       ),
@@ -164,13 +164,13 @@ class AttentionRow extends Figure {
     this.asks.show({
       selected: query,
       name: (token) =>
-        token < this.prefix ? "class token asks" : where(token),
+        token < this.prefix ? "class token as query" : where(token),
     });
     this.answers.show({
       selected: key,
       colour: (token) => cividis(weights[token] / highest),
       name: (token) => {
-        const name = token < this.prefix ? "class token answers" : where(token);
+        const name = token < this.prefix ? "class token as key" : where(token);
         return `${name}: ${percent(weights[token])}`;
       },
     });
@@ -199,7 +199,7 @@ class AttentionRow extends Figure {
       ),
     );
     this.opened.replaceChildren(
-      label(`${asking} asks, ${answering} answers`),
+      label(`query: ${asking}; key: ${answering}`),
       strips,
       element("ol", { class: "vt-steps" }, ...steps),
     );
@@ -219,13 +219,14 @@ class AttentionRow extends Figure {
 
   say({ weights }) {
     const { query, key, temperature } = this.state();
-    const from = query === key ? "itself" : this.name(key);
+    const other = query === key ? "itself" : this.name(key);
     const atOne = this.row({ ...this.state(), temperature: 1 }).weights;
     const before =
       temperature === 1 ? "" : ` (${heard(atOne).toFixed(1)} at temperature 1)`;
     this.card.say(
-      `${capitalised(this.name(query))} takes ${percent(weights[key])} from ${from}. ` +
-        `It hears ${heard(weights).toFixed(1)} of ${this.tokens} tokens${before}.`,
+      `${capitalised(this.name(query))} attends to ${other} with weight ` +
+        `${percent(weights[key])}. It effectively attends to ` +
+        `${heard(weights).toFixed(1)} of ${this.tokens} tokens${before}.`,
     );
   }
 
@@ -234,9 +235,9 @@ class AttentionRow extends Figure {
     const d = this.vit.config.dim_head;
     const steps = [scores, scaled, heated, exponentials];
     this.card.tabulate(
-      `What ${this.name(query)} takes: layer ${layer + 1}, head ${head + 1}, ` +
+      `What ${this.name(query)} attends to: layer ${layer + 1}, head ${head + 1}, ` +
         `temperature ${setting(temperature)}`,
-      ["token", "q · k", `÷ √${d}`, "÷ temperature", "exp", "share"],
+      ["token", "q · k", `÷ √${d}`, "÷ temperature", "exp", "weight"],
       () =>
         Array.from(weights, (weight, token) => [
           this.name(token),
@@ -250,8 +251,8 @@ class AttentionRow extends Figure {
     return nameOf(token, this.prefix);
   }
 
-  // The rows that hear the fewest tokens, one after the other, each from its
-  // strongest key.
+  // The rows that attend to the fewest tokens, one after the other, each from
+  // its strongest key.
   surprise() {
     this.surprises ??= new Surprises(this.rows(), (row) => -row.heard);
     const { layer, head, query, key } = this.surprises.next();
@@ -276,7 +277,7 @@ class AttentionRow extends Figure {
 // A vector as bars, with its name before it.
 function strip(name, vector, meaning) {
   const largest = Math.max(...Array.from(vector, Math.abs));
-  const size = `${vector.length} numbers, the largest ${digits(largest || 1)} in size`;
+  const size = `${vector.length} values, the largest ${digits(largest || 1)} in size`;
   const shown = bars(vector, largest || 1, `${meaning}: ${size}`);
   return element(
     "div",

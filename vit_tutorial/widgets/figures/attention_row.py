@@ -30,23 +30,23 @@ from vit_tutorial.widgets.still import (
 
 
 class AttentionRow(Figure):
-    """Where does one number of attention come from?
+    """Where does one attention weight come from?
 
-    One row of one head: who asks, what it takes from each token, and the steps
-    from a query and a key to that share. The temperature divides the scores of
-    this row alone.
+    One row of one head: which token attends, how much it attends to each token,
+    and the steps from a query and a key to that weight. The temperature divides
+    the scores of this row alone.
 
     Args:
         vit: the reader's own; the figure computes with its weights in 8 bits
             (see `page_vit`).
         image: uint8 (c, H, W), of the model's size.
-        layer, head, query, key: which number, counted as in `maps[layer][0,
+        layer, head, query, key: which weight, counted as in `maps[layer][0,
             head, query, key]` inside `record_attention`: token 0 is the class
-            token, where there is one. Without `query` the middle patch asks,
-            without `key` the token answers that it takes most from.
+            token, where there is one. The default query is the middle patch,
+            the default key the token that it attends to most.
         temperature: positive; 1 is the model as it is.
 
-    Raises ValueError for a model, a picture or a number that does not fit.
+    Raises ValueError for a model, an image or a number that does not fit.
     """
 
     script = "attention_row"
@@ -120,7 +120,7 @@ class AttentionRow(Figure):
                 picture_pixels(unpack_picture(self.picture)),
                 0,
                 200,
-                f"{asking} asks",
+                f"query: {asking}",
                 grid=grid,
                 selected=self.query - prefix if self.query >= prefix else None,
             ),
@@ -128,16 +128,16 @@ class AttentionRow(Figure):
                 attention_pixels(taken),
                 220,
                 200,
-                "what it takes from each patch",
+                "its attention weight for each patch",
             ),
         )
         heard = math.exp(torch.special.entr(shares).sum())
         words = (
-            f"A picture in {grid[0]} by {grid[1]} patches, and how much "
-            f"{asking} takes from each: in layer {self.layer + 1}, head "
-            f"{self.head + 1}, {shares[self.key]:.0%} from "
-            f"{token_name(self.key, prefix)}. It hears {heard:.1f} of "
-            f"{len(shares)} tokens."
+            f"An image in {grid[0]} by {grid[1]} patches, and how much {asking} "
+            f"attends to each: in layer {self.layer + 1}, head "
+            f"{self.head + 1}, {shares[self.key]:.0%} to "
+            f"{token_name(self.key, prefix)}. It effectively attends to "
+            f"{heard:.1f} of {len(shares)} tokens."
         )
         return svg, words
 

@@ -23,7 +23,7 @@ const POOLINGS = ["cls", "mean"];
 const READ = { cls: "the class token", mean: "the mean of the patches" };
 
 class ClassToken extends Figure {
-  static question = "Who answers for the picture?";
+  static question = "Where does the prediction come from?";
   static state = ["picture", "pooling", "layer"];
   static inputs = ["cls_vit", "mean_vit", "pictures"];
 
@@ -31,8 +31,8 @@ class ClassToken extends Figure {
     this.card.rounded();
     askFirst(
       this.card,
-      "Before the first layer, does the class token's answer depend on the " +
-        "picture?",
+      "Before layer 1, does the prediction from the class token depend on the " +
+        "image?",
       ["it does", "it does not"],
     );
   }
@@ -62,11 +62,11 @@ class ClassToken extends Figure {
     const { card } = this;
     card.controls.replaceChildren();
     const names = this.pictures.map(({ name }) => name);
-    const chosen = card.choice("picture", names, () => {
+    const chosen = card.choice("image", names, () => {
       this.change({ picture: chosen.selectedIndex });
     });
     const ways = POOLINGS.map((pooling) => READ[pooling]);
-    const read = card.choice("read", ways, () => {
+    const read = card.choice("read from", ways, () => {
       this.change({ pooling: POOLINGS[read.selectedIndex] });
     });
     const slider = card.slider("layer", {
@@ -119,7 +119,7 @@ class ClassToken extends Figure {
     );
     const all = POOLINGS.flatMap((pooling) => reading[pooling]);
     this.card.tabulate(
-      `${reading.name}: what is answered, in percent`,
+      `${reading.name}: probabilities, in percent`,
       ["class", ...columns],
       () =>
         this.readings.classes.map((name, i) => [
@@ -156,7 +156,7 @@ class ImageColumn {
     this.name = label();
     this.patches = new PatchGrid({
       grid,
-      label: "The picture",
+      label: "The image",
       behind: element("canvas"),
     });
     this.patches.el.inert = true;
@@ -167,7 +167,7 @@ class ImageColumn {
   show({ image: { shape, bytes, name }, picked }) {
     const canvas = this.patches.el.querySelector("canvas");
     canvas.replaceWith(picture(shape, bytes));
-    this.name.textContent = `the picture: ${name}`;
+    this.name.textContent = `the image: ${name}`;
     this.patches.show({
       selected: picked,
       name: (place) => whereIs(place, this.columns),
@@ -194,7 +194,7 @@ class PatchShares {
     this.told = label("", "vt-told");
     this.patches = new PatchGrid({
       grid,
-      label: "How much each patch has to do with the answer",
+      label: "How much each patch contributes to the prediction",
       move: pick,
       pick: (place) => pick(place === this.#picked ? null : place),
       hover: (place) => {
@@ -216,10 +216,10 @@ class PatchShares {
     this.#shares = sharesOfPatches(reading, pooling, layer);
     this.#picked = picked;
     this.title.textContent = nothing
-      ? "token 0 has no pixels, and took nothing yet"
+      ? "token 0 has not attended to any patch yet"
       : pooling === "cls"
-        ? `what token 0 takes from each, layer ${layer}`
-        : "what each gives to the mean";
+        ? `token 0’s attention weights, layer ${layer}`
+        : "each patch’s weight in the mean";
     this.patches.show({
       selected: picked,
       colour: (place) =>
@@ -235,17 +235,17 @@ class PatchShares {
 
   showToken(reading, pooling, layer) {
     this.token.hidden = pooling !== "cls";
-    const takes = layer
-      ? `, takes ${percent(reading.taken[layer - 1][0])} from itself`
+    const own = layer
+      ? `, attends to itself: ${percent(reading.taken[layer - 1][0])}`
       : "";
-    this.token.setAttribute("aria-label", `class token${takes}`);
+    this.token.setAttribute("aria-label", `class token${own}`);
   }
 
-  // The share of the patch under the pointer, else of the one that was picked.
+  // The weight of the patch under the pointer, else of the one that was picked.
   tell() {
     const place = this.#hovered ?? this.#picked;
     this.told.textContent =
-      place === null ? "pick a patch for its share" : this.named(place);
+      place === null ? "pick a patch to see its weight" : this.named(place);
   }
 
   named(place) {
@@ -263,8 +263,8 @@ class Prediction {
   }
 
   show({ reading, layer, answer }) {
-    const truth = `truly ${reading.name}`;
-    this.heading.textContent = `the answer ${when(layer)}; ${truth}`;
+    const truth = `label: ${reading.name}`;
+    this.heading.textContent = `prediction ${when(layer)} (${truth})`;
     this.bars.replaceChildren(answers(this.classes, [...answer]));
   }
 }
@@ -273,13 +273,13 @@ class Prediction {
 class LayerTable {
   constructor(readings, id) {
     this.readings = readings;
-    this.title = label("what both answer, to the end");
+    this.title = label("both models’ predictions, layer by layer");
     this.title.id = id;
     this.el = element("div", {
       class: "vt-road",
       role: "region",
       tabindex: 0,
-      "aria-label": "What both answer, layer by layer",
+      "aria-label": "Both models’ predictions, layer by layer",
     });
   }
 
@@ -324,32 +324,32 @@ function when(layer) {
 function outcome(readings, { reading, pooling, layer, answer }) {
   const name = readings.named(answer);
   const words =
-    `${when(layer)} ${READ[pooling]} answers ` +
+    `${when(layer)}, the prediction from ${READ[pooling]} is ` +
     `${name}, ${percent(Math.max(...answer))}`;
   const said = capitalised(words);
   const all = readings.of.map((each) => each[pooling][layer]);
-  if (!layer) return said + acrossPictures(readings, all);
+  if (!layer) return said + acrossImages(readings, all);
   if (!readings.classes.includes(reading.name)) return `${said}.`;
   const right = readings.of.filter(
     (each, i) => readings.named(all[i]) === each.name,
   );
-  const truth = name === reading.name ? "right" : `it is ${reading.name}`;
+  const truth = name === reading.name ? "right" : `label: ${reading.name}`;
   return (
-    `${said} (${truth}). Read like this, ${right.length} of ${all.length} ` +
-    "pictures come out right."
+    `${said} (${truth}). Read this way, the model gets ${right.length} of ` +
+    `${all.length} images right.`
   );
 }
 
-// Whether a prediction before the first layer depends on the picture.
-function acrossPictures(readings, all) {
+// Whether a prediction before the first layer depends on the image.
+function acrossImages(readings, all) {
   const isSame = all.every((shares) =>
     shares.every((share, i) => Math.abs(share - all[0][i]) < 1e-6),
   );
-  if (isSame) return `: the same for each of the ${all.length} pictures.`;
+  if (isSame) return `: the same for all ${all.length} images.`;
   const different = new Set(all.map((shares) => readings.named(shares))).size;
   return (
-    ". What it answers differs from picture to picture " +
-    `(${different} of ${readings.classes.length} classes occur).`
+    `. It differs from image to image: ${different} of ` +
+    `${readings.classes.length} classes occur.`
   );
 }
 

@@ -1,5 +1,5 @@
-"""Who answers for the image, a class token or the mean of the patches?
-(Chapter 3)"""
+"""Where does the prediction come from, a class token or the mean of the
+patches? (Chapter 3)"""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,7 +30,7 @@ ALIKE = ("image_size", "patch_size", "channels", "num_classes", "depth")
 
 
 class ClassToken(Figure):
-    """Who answers for the picture?
+    """Where does the prediction come from?
 
     Two models, one that reads its prediction off a class token and one that
     reads it off the mean of its patches: what each predicts after every layer,
@@ -122,14 +122,14 @@ class ClassToken(Figure):
         rows, columns = grid
         even = 1 / (rows * columns)  # what each patch gives to the mean
         if self.pooling == "mean":
-            title = "what the mean takes"
+            title = "each patch’s weight in the mean"
             shares = torch.full((rows, columns), even, dtype=torch.float64)
         elif self.layer:
-            title = "what token 0 takes"
+            title = "token 0’s attention weights"
             shares = taken[self.layer - 1, 1:]
             shares = rearrange(shares, "(h w) -> h w", h=rows)
         else:
-            title = "token 0: no pixels yet"
+            title = "token 0: nothing attended to yet"
             grey = np.full((rows, columns, 3), 154, np.uint8)
             return panel(grey, 220, 200, title)
         # A last row, cut off again, holds the highest share of all: so one
@@ -142,10 +142,10 @@ class ClassToken(Figure):
         when = f"after layer {self.layer}" if self.layer else "before layer 1"
         now = self.said(answers[self.pooling][self.layer])
         return (
-            f"A picture ({name}), and what is answered {when} from "
-            f"{READ[self.pooling]}: {now}. In the end {READ['cls']} answers "
-            f"{self.said(answers['cls'][-1])}, {READ['mean']} "
-            f"{self.said(answers['mean'][-1])}."
+            f"An image ({name}). The prediction {when} from "
+            f"{READ[self.pooling]} is {now}. In the end, it is "
+            f"{self.said(answers['cls'][-1])} from {READ['cls']} and "
+            f"{self.said(answers['mean'][-1])} from {READ['mean']}."
         )
 
     def said(self, shares: Tensor) -> str:
@@ -155,10 +155,11 @@ class ClassToken(Figure):
 
 
 def read(payload: Mapping, image: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute what token 0 takes and what the model predicts, as the page does.
+    """Compute what token 0 attends to and what the model predicts, as the page
+    does.
 
     Returns:
-        (depth, tokens), the share of each token, the mean over the heads; and
+        (depth, tokens), the weight of each token, the mean over the heads; and
         (depth + 1, classes), probabilities before the first layer and after
         each. Both in double precision.
     """

@@ -43,7 +43,7 @@ export class Address {
     const asked = asking();
     const version = asked.get("vt");
     if (version !== VERSION && version !== "1")
-      throw new Error(`it is of version ${version}`);
+      throw new Error(`it has version ${version}`);
     const changes =
       version === VERSION
         ? [...asked].filter(([trait]) => !OURS.includes(trait))
@@ -53,11 +53,11 @@ export class Address {
       if (!Object.hasOwn(state, trait))
         throw new Error(`there is no “${trait}” here`);
       if (!this.#settable.includes(trait))
-        throw new Error(`a link may not set “${trait}”`);
+        throw new Error(`a link cannot set “${trait}”`);
       const kind = this.#kindOf(trait);
       const value = version === VERSION ? read(kind, given) : given;
       if (value === undefined || kindOf(value) !== kindOf(state[trait]))
-        throw new Error(`“${trait}” is something else here`);
+        throw new Error(`“${trait}” has the wrong type`);
       state[trait] = value;
     }
     return state;

@@ -52,7 +52,7 @@ export class Background {
       if (!isOver()) this.#settle({ error: message });
       return;
     }
-    const error = "the page’s Worker does not answer";
+    const error = "the page’s Worker does not respond";
     const silent = () => this.#settle({ error });
     this.#timer = setTimeout(silent, PATIENCE);
   }
@@ -62,7 +62,7 @@ export class Background {
     try {
       worker = new Worker(address);
     } catch {
-      throw new Error("this browser gives the page no Worker");
+      throw new Error("this browser allows no Worker on this page");
     }
     const settle = (found) => worker === this.#worker && this.#settle(found);
     worker.onmessage = ({ data }) => settle(data);

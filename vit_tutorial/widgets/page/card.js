@@ -4,8 +4,8 @@
 import { element } from "./elements.js";
 
 const ROUNDED =
-  "The page computes with the model’s weights rounded to 8 bits: a percentage " +
-  "may differ by a point or so from one that Python prints.";
+  "The page rounds the model’s weights to 8 bits, so a percentage may differ " +
+  "by about a point from what Python prints.";
 const OPENS = "it opens this page with the figure as it is now.";
 
 let cards = 0; // makes ids, so that two figures on a page never share one
@@ -21,12 +21,12 @@ export class Card {
       class: "vt-numbers",
       role: "region",
       tabindex: 0,
-      "aria-label": "The numbers",
+      "aria-label": "Table of values",
     });
     this.details = element(
       "details",
       { class: "vt-details" },
-      element("summary", {}, "The numbers"),
+      element("summary", {}, "Table of values"),
       this.numbers,
     );
     this.note = element("p", { class: "vt-note", role: "alert", hidden: "" });
@@ -102,7 +102,7 @@ export class Card {
       work();
       this.note.hidden = true;
     } catch (error) {
-      this.note.textContent = `This figure cannot go on: ${error.message}`;
+      this.note.textContent = `This figure cannot continue: ${error.message}`;
       this.note.hidden = false;
     }
   }

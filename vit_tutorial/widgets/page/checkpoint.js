@@ -73,18 +73,18 @@ export async function checkpointAmong(files) {
   const name = `“${file.name}”`;
   if (PICKLES.test(file.name)) {
     throw new Error(
-      `${name} is a pickle, which can run its author’s code. The same model’s ` +
-        "model.safetensors will do.",
+      `${name} is a pickle, which can run its author’s code. Open the same ` +
+        "model’s model.safetensors instead.",
     );
   }
   if (
     another?.name.endsWith(".safetensors") ||
     /-\d+-of-\d+\./.test(file.name)
   ) {
-    throw new Error("A checkpoint in several files cannot be read here.");
+    throw new Error("This page cannot read a checkpoint in several files.");
   }
   if (!file.name.endsWith(".safetensors"))
-    throw new Error(`${name} is no .safetensors file.`);
+    throw new Error(`${name} is not a .safetensors file.`);
   return { file, beside };
 }
 
@@ -96,6 +96,6 @@ async function readJson(file) {
     // told below
   }
   if (typeof found !== "object" || !found || Array.isArray(found))
-    throw new Error(`“${file.name}” is no config: its JSON is damaged.`);
+    throw new Error(`“${file.name}” is not a config: its JSON is damaged.`);
   return found;
 }

@@ -62,7 +62,7 @@ async function mount(element, figures) {
     return cleanup;
   } catch (error) {
     el.remove();
-    note(element, `This figure stays a picture here: ${error.message}.`);
+    note(element, `This figure stays a still image here: ${error.message}.`);
   }
 }
 
@@ -77,7 +77,7 @@ async function begin(figure, address, el, note) {
   } catch (error) {
     el.replaceChildren();
     note(
-      `The link does not fit this figure, so it begins as it is: ${error.message}.`,
+      `The link does not fit, so the figure starts without it: ${error.message}.`,
     );
   }
   return figure.render({ model: new Model(address.beginning, address), el });

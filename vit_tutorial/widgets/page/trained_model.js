@@ -52,7 +52,7 @@ export async function fromFile(buffer, like) {
   const sum = await checksum(others, tensors);
   if (sha256 && sum && sha256 !== sum) {
     throw new RangeError(
-      "this file is damaged: it does not have the SHA-256 sum that it gives",
+      "this file is damaged: its SHA-256 checksum does not match",
     );
   }
   checkFit(config, tensors, like);
@@ -67,7 +67,7 @@ export async function fromFile(buffer, like) {
 function configOf({ architecture = "ViT", arguments: given, facts = "{}" }) {
   if (!given) {
     throw new RangeError(
-      "this file does not say which model to build: bring one that was saved " +
+      "this file does not say which model to build: load one that was saved " +
         "here, or by save_model in Python",
     );
   }
