@@ -726,7 +726,9 @@ def test_what_goes_wrong_later_is_said_in_the_figure(book, vit, image):
     card.wait_for()
     page.evaluate("void (Math.log2 = () => { throw new Error('no logarithms') })")
     card.get_by_role("gridcell", name="patch 9, row 2").first.click()
-    assert soon(card.get_by_role("alert").inner_text) == "This figure cannot continue: no logarithms"
+    assert (
+        soon(card.get_by_role("alert").inner_text) == "This figure cannot continue: no logarithms"
+    )
     page.evaluate("void (Math.log2 = log2)")
     card.get_by_role("gridcell", name="patch 10, row 2").first.click()
     expect(card.get_by_role("alert")).to_be_hidden()

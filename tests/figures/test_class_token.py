@@ -1,4 +1,4 @@
-"""Where does the prediction come from? The page reads both models after every layer, as PyTorch does."""
+"""Where does the prediction come from? The page reads both models' layers as PyTorch does."""
 
 import re
 from base64 import b64decode

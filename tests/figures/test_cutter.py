@@ -47,11 +47,11 @@ def places(image, patch_size, way):
 @reading
 def vector(card):
     """The numbers as they stand in the strip, and the place in the picture of each."""
-    cells = card.get_by_role("grid", name="The numbers in their order").get_by_role("gridcell")
+    cells = card.get_by_role("grid", name="The values in order").get_by_role("gridcell")
     cells.first.wait_for()
     found = cells.evaluate_all("(all) => all.map((each) => [each.textContent, each.ariaLabel])")
     numbers = [int(text) for text, _ in found]
-    named = [re.fullmatch(r"number (\d+): (\d+), (.*)", name).groups() for _, name in found]
+    named = [re.fullmatch(r"entry (\d+): (\d+), (.*)", name).groups() for _, name in found]
     assert [int(value) for _, value, _ in named] == numbers
     assert [int(j) for j, *_ in named] == list(range(1, len(named) + 1))
     return numbers, [place for *_, place in named]
@@ -88,7 +88,7 @@ def test_the_middle_patch_is_the_first(photo, own):
         ({"patch_size": [28, 28]}, "make 4 of 2352"),
         (
             {"patch_size": [2, 2]},
-            "at most 768 numbers; 56 x 56 pixels in patches of 2 x 2 make 784",
+            "at most 768 values; 56 x 56 pixels in patches of 2 x 2 make 784",
         ),
         ({"patch_size": [0, 8]}, r"at least 1, or \(height, width\); got \(0, 8\)"),
         ({"patch_size": [14, 14]}, "patch is one of 0 to 15, got 17"),
@@ -106,7 +106,7 @@ def test_a_patch_size_that_does_not_fit_is_refused_at_once_and_later(photo, wron
 
 
 def test_what_is_no_picture_is_refused(photo, own):
-    with pytest.raises(ValueError, match=r"a picture is uint8 of shape \(1 or 3, H, W\)"):
+    with pytest.raises(ValueError, match=r"an image is uint8 of shape \(1 or 3, H, W\)"):
         PatchCutter(photo / 255)
     figure = PatchCutter(photo)
     with pytest.raises(ValueError, match="do not tile an image of 12 x 20"):
@@ -198,12 +198,12 @@ def test_what_is_said_of_a_row_holds(book, photo):
         rows = {place // 56 % 56 for place in of_view[patch].tolist()}
         colours = {place // 56**2 for place in of_view[patch].tolist()}
         kinds = " and ".join(COLOURS[c] for c in sorted(colours))
-        assert f"Row {patch + 1}: {inside} of its 192 numbers are those of patch" in said(card)
-        only = f"{kinds} alone" if len(colours) == 1 else kinds
+        assert f"Row {patch + 1}: {inside} of its 192 values come from patch" in said(card)
+        only = f"{kinds} only" if len(colours) == 1 else kinds
         assert f"from {len(rows)} rows of pixels, {only}. " in said(card)
-        assert said(card).endswith("The shape is right: (49, 192).")
+        assert said(card).endswith("The shape is still right: (49, 192).")
     choose(card, "rearrange")
-    assert said(card) == "Row 18: all 192 numbers are those of patch 18, pixel by pixel."
+    assert said(card) == "Row 18: all 192 values come from patch 18, pixel by pixel."
 
 
 @reading
@@ -217,13 +217,13 @@ def ring(card):
 def test_by_mouse(book, photo):
     page = book.open(PatchCutter(photo, patch=17), PatchCutter(photo, patch=17))
     card, other = cards(page, 2)
-    numbers = card.get_by_role("grid", name="The numbers in their order").get_by_role("gridcell")
+    numbers = card.get_by_role("grid", name="The values in order").get_by_role("gridcell")
     numbers.nth(100).hover()  # p1 = 4, p2 = 1, green
     assert ring(card) == (20, 25)
     told = card.locator(".vt-number")
     assert soon(told.inner_text) == (
-        f"Number 101 is {photo[1, 20, 25]}, at p1 = 4, p2 = 1, c = green. "
-        "It is the picture’s row 21, column 26, green."
+        f"Entry 101 is {photo[1, 20, 25]}, at p1 = 4, p2 = 1, c = green. "
+        "In the image, it is at row 21, column 26, green."
     )
     inner = card.locator(".vt-taken rect.vt-outline")
     assert [soon(inner.get_attribute, name) for name in ("x", "y")] == ["1", "4"]
@@ -235,7 +235,7 @@ def test_by_mouse(book, photo):
     choose(card, "view")
     place = 17 * 192 + 100
     assert ring(card) == (place // 56 % 56, place % 56)
-    assert f"It was the picture’s {in_words(photo, place)}." in soon(told.inner_text)
+    assert f"In the image, it is at {in_words(photo, place)}." in soon(told.inner_text)
 
     grid = card.get_by_role("grid", name="Patches").get_by_role("gridcell")
     outcome = said(card).now
@@ -259,10 +259,10 @@ def test_by_keyboard_alone(book, photo):
     assert press("Tab") == "patch 18, row 3, column 4"
     assert press("ArrowDown", "Home") == "patch 22, row 4, column 1"
     assert said(card).startswith("Row 22: all")
-    assert press("Tab").startswith("number 1: ")
-    assert press("ArrowDown", "ArrowRight").startswith("number 26: ")
+    assert press("Tab").startswith("entry 1: ")
+    assert press("ArrowDown", "ArrowRight").startswith("entry 26: ")
     assert ring(card) == (25, 0)  # the second row of patch 22, its first pixel's green
-    assert f"Number 26 is {photo[1, 25, 0]}, " in soon(card.locator(".vt-number").inner_text)
+    assert f"Entry 26 is {photo[1, 25, 0]}, " in soon(card.locator(".vt-number").inner_text)
     press("Tab", "ArrowDown")  # the way
     assert said(card).startswith("Row 22: 0 of its 192")
     press("Tab", "Enter")  # surprise me
@@ -284,7 +284,7 @@ def test_a_surprise_is_the_patch_of_the_strongest_contrast(book, photo):
     for _ in range(48):
         card.get_by_role("button", name="Surprise me").click()
     assert said(card).startswith(f"Row {first}: ")  # once around, and its way is as it was
-    assert "shape is right" in said(card)
+    assert "shape is still right" in said(card)
 
 
 def test_what_is_shown_already_is_no_surprise(book, photo):
@@ -301,6 +301,6 @@ def test_by_touch(book, own):
     card = page.locator(".vt-card")
     card.get_by_role("grid", name="Patches").get_by_role("gridcell").nth(8).tap()
     assert said(card).startswith("Row 9: ")
-    numbers = card.get_by_role("grid", name="The numbers in their order").get_by_role("gridcell")
+    numbers = card.get_by_role("grid", name="The values in order").get_by_role("gridcell")
     numbers.nth(44).tap()  # scrolled to, inside of its box
-    assert soon(card.locator(".vt-number").inner_text).startswith(f"Number 45 is {own[2, 8, 4]}, ")
+    assert soon(card.locator(".vt-number").inner_text).startswith(f"Entry 45 is {own[2, 8, 4]}, ")

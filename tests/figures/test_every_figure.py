@@ -245,7 +245,9 @@ def test_it_follows_the_kernel_and_leaves_nothing_behind(notebook, row):
             continue  # a kernel refuses another kind of value
         page.evaluate("([trait, value]) => model.set(trait, value)", [trait, value])
         alert = card.get_by_role("alert")
-        expect(alert).to_have_text(re.compile("^This figure cannot continue: .*" + re.escape(message)))
+        expect(alert).to_have_text(
+            re.compile("^This figure cannot continue: .*" + re.escape(message))
+        )
         page.evaluate("([trait, value]) => model.set(trait, value)", [trait, state[trait]])
         expect(alert).to_be_hidden()
         assert_looks(card, seen)

@@ -77,9 +77,9 @@ def test_the_formulas_are_what_pytorch_counts():
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (torch.rand(3, 56, 56), r"a picture is uint8 of shape \(1 or 3, H, W\)"),
-        (torch.zeros(3, 56, 64, dtype=torch.uint8), "a square picture, got 56 x 64 pixels"),
-        (torch.zeros(3, 0, 0, dtype=torch.uint8), "a square picture, got 0 x 0 pixels"),
+        (torch.rand(3, 56, 56), r"an image is uint8 of shape \(1 or 3, H, W\)"),
+        (torch.zeros(3, 56, 64, dtype=torch.uint8), "a square image, got 56 x 64 pixels"),
+        (torch.zeros(3, 0, 0, dtype=torch.uint8), "a square image, got 0 x 0 pixels"),
     ],
 )
 def test_what_is_no_square_picture_is_refused(image, message):
@@ -115,7 +115,7 @@ def test_the_numbers_are_those_that_pytorch_counts(book, photo):
     assert seen.becomes(lambda found: list(found) == [n for n in range(1, 225) if 224 % n == 0])
     for side in (1, 8, 14, 16, 224):
         assert seen[side] == counted(224, side)
-    choose(card, "picture", 384)
+    choose(card, "image size", 384)
     assert seen[12] == counted(384, 12)
 
 
@@ -123,14 +123,14 @@ def test_half_the_patch_is_four_times_the_tokens_and_sixteen_times_the_scores(bo
     page = book.open(PatchCost(photo, patch_size=16))
     card = started(page)
     assert soon(card.locator(".vt-cost-times").all_inner_texts) == ["× 1"] * 5
-    assert "196 tokens, as many as the reference has" in said(card)
-    card.get_by_role("button", name="halve the patch").click()
+    assert "196 tokens, as many as the reference. " in said(card)
+    card.get_by_role("button", name="Halve patch size").click()
     assert soon(card.locator(".vt-cost-times").all_inner_texts) == ["× 4"] * 2 + ["× 16"] * 3
     n, each, _, pairs, _ = counted(224, 8)
     assert f"{n} tokens, 4 times the reference, with 16 times the scores" in said(card)
     share = f"{pairs / (pairs + each):.0%}"
-    assert f"The pairs take {share} of" in said(card)
-    expect(card.get_by_text(f"for every pair: {share}")).to_be_visible()
+    assert f"{share} of the layer’s operations are on pairs." in said(card)
+    expect(card.get_by_text(f"on pairs: {share}")).to_be_visible()
     bars = card.locator(".vt-cost-scale > :first-child").evaluate_all(
         "(all) => all.map((each) => each.getBoundingClientRect().width)"
     )
@@ -144,15 +144,15 @@ PARTS = [".vt-cost-share > .vt-cost-pairs", ".vt-cost-share"]
 
 def test_pixels_can_be_tokens_and_a_coarser_patch_costs_less(book, photo):
     card = started(book.open(PatchCost(photo)))
-    choose(card, "patch", 1)
+    choose(card, "patch size", 1)
     assert "50,176 tokens, 256 times the reference, with 65,536 times the scores" in said(card)
     expect(card.get_by_text("121 GB")).to_be_visible()
-    expect(card.get_by_text("the square, 16 times as large")).to_be_visible()
-    card.get_by_role("button", name="halve the patch").click()
+    expect(card.get_by_text("the square, enlarged 16 times")).to_be_visible()
+    card.get_by_role("button", name="Halve patch size").click()
     assert said(card) == "A patch of 1 pixel cannot be halved."
-    choose(card, "patch", 32)
+    choose(card, "patch size", 32)
     assert "49 tokens, 0.25 times the reference, with 0.0625 times the scores" in said(card)
-    choose(card, "patch", 224)
+    choose(card, "patch size", 224)
     assert "1 token, 0.0051 times" in said(card)
 
 
@@ -170,9 +170,9 @@ def test_the_picture_is_under_the_grid_of_its_patches(book, photo, patch, cells)
 
 def test_a_picture_of_another_size_gets_the_patch_next_in_size(book, photo):
     card = started(book.open(PatchCost(photo, patch_size=14)))
-    choose(card, "picture", 512)
+    choose(card, "image size", 512)
     assert said(card).startswith("Patches of 16 × 16 in 512 × 512 pixels: 1,024 tokens")
-    choose(card, "picture", 384)
+    choose(card, "image size", 384)
     assert said(card).startswith("Patches of 16 × 16 in 384 × 384 pixels: 576 tokens, 2.94 times")
     card.get_by_role("button", name="Reset").click()
     assert said(card).startswith("Patches of 14 × 14 in 224 × 224 pixels: 256 tokens, 1.31 times")
@@ -182,9 +182,9 @@ def test_a_reader_s_own_size_can_be_chosen_again(book):
     own = torch.randint(0, 256, (1, 30, 30), dtype=torch.uint8)
     card = started(book.open(PatchCost(own, image_size=90, patch_size=15)))
     assert said(card).startswith("Patches of 15 × 15 in 90 × 90 pixels: 36 tokens")
-    choose(card, "picture", 112)
+    choose(card, "image size", 112)
     assert said(card).startswith("Patches of 16 × 16 in 112 × 112 pixels: 49 tokens")
-    choose(card, "picture", 90)
+    choose(card, "image size", 90)
     assert said(card).startswith("Patches of 15 × 15 in 90 × 90 pixels")
 
 
@@ -196,11 +196,11 @@ def test_by_keyboard_alone(book, photo):
     press = presses(page, "e.labels?.[0]?.textContent")
 
     press("Tab", "Tab", "Tab")
-    assert press("Tab", "Enter") == "picture"  # "16 times"
+    assert press("Tab", "Enter") == "image size"  # "16 times"
     expect(card.get_by_text("Your guess: 16 times.")).to_be_visible()
-    assert press("ArrowDown") == "picture"
+    assert press("ArrowDown") == "image size"
     assert said(card).startswith("Patches of 8 × 8 in 384 × 384 pixels")
-    assert press("Tab", "ArrowUp") == "patch"
+    assert press("Tab", "ArrowUp") == "patch size"
     assert said(card).startswith("Patches of 6 × 6 in 384 × 384 pixels")
     press("Tab", "Enter")  # halve
     assert said(card).startswith("Patches of 3 × 3 in 384 × 384 pixels")
@@ -214,5 +214,5 @@ def test_by_touch(book, photo):
     page = book.open(PatchCost(photo), width=360, has_touch=True)
     page.get_by_role("button", name="16 times").tap()
     card = page.locator(".vt-card")
-    card.get_by_role("button", name="halve the patch").tap()
+    card.get_by_role("button", name="Halve patch size").tap()
     assert said(card).startswith("Patches of 4 × 4")

@@ -133,8 +133,8 @@ class AttentionRow(Figure):
         )
         heard = math.exp(torch.special.entr(shares).sum())
         words = (
-            f"An image in {grid[0]} by {grid[1]} patches, and how much {asking} "
-            f"attends to each: in layer {self.layer + 1}, head "
+            f"An image in {grid[0]} by {grid[1]} patches, and how much "
+            f"{asking} attends to each: in layer {self.layer + 1}, head "
             f"{self.head + 1}, {shares[self.key]:.0%} to "
             f"{token_name(self.key, prefix)}. It effectively attends to "
             f"{heard:.1f} of {len(shares)} tokens."

@@ -132,7 +132,7 @@ class PatchCutter extends Figure {
     };
     this.card.tabulate(
       `Row ${patch + 1} of the table, cut by ${cut.way}`,
-      ["number", "p1", "p2", "c", "value", "from row", "from column", "of"],
+      ["entry", "p1", "p2", "c", "value", "from row", "column", "channel"],
       () => cut.sources(patch).map(line),
     );
   }
@@ -166,7 +166,7 @@ class Source {
     this.marks = overlay(width, height);
     this.patches.el.append(this.marks);
     this.el = column(
-      label("the picture, and where the numbers come from"),
+      label("the image, and where the values come from"),
       element("div", { class: "vt-scroll" }, this.patches.el),
     );
     this.el.classList.add("vt-cut");
@@ -203,7 +203,7 @@ class Piece {
     const { p1, p2, channels } = cut;
     this.width = p2;
     const size = `${p1} × ${p2} pixels`;
-    this.title.textContent = `row ${patch + 1}, as the model takes it: ${size}`;
+    this.title.textContent = `row ${patch + 1}, read as a patch: ${size}`;
     const bytes = new Uint8Array(cut.length); // (c, p1, p2)
     cut.values(patch).forEach((value, j) => {
       const { row, column, channel } = cut.meant(j);
@@ -223,7 +223,7 @@ class Numbers {
   constructor({ p1, p2, channels }, { pick, hover }) {
     this.grid = new PatchGrid({
       grid: [p1, p2 * channels],
-      label: "The numbers in their order",
+      label: "The values in order",
       move: pick,
       pick,
       hover,
@@ -251,14 +251,14 @@ class Numbers {
         ? "c (h p1) (w p2) -> (h w) (p1 p2 c)"
         : `view(${patches}, ${length})`;
     this.title.replaceChildren(
-      `row ${patch + 1} of ${patches}: ${length} numbers, cut by `,
+      `row ${patch + 1} of ${patches}: ${length} values, cut by `,
       element("code", {}, pattern),
     );
     const from = cut.sources(patch);
     const values = cut.values(patch);
     this.grid.show({
       selected,
-      name: (j) => `number ${j + 1}: ${values[j]}, ${cut.nameOf(from[j])}`,
+      name: (j) => `entry ${j + 1}: ${values[j]}, ${cut.nameOf(from[j])}`,
     });
     this.grid.cells.forEach((cell, j) => {
       cell.textContent = values[j];
@@ -270,10 +270,9 @@ class Numbers {
   tell(cut, patch, j) {
     const [from, to] = [cut.source(patch, j), cut.meant(j)];
     const colour = cut.channels === 3 ? `, c = ${cut.colour(to.channel)}` : "";
-    const is = cut.way === "rearrange" ? "is" : "was";
     this.told.textContent =
-      `Number ${j + 1} is ${cut.valueAt(from)}, at p1 = ${to.row}, ` +
-      `p2 = ${to.column}${colour}. It ${is} the picture’s ${cut.nameOf(from)}.`;
+      `Entry ${j + 1} is ${cut.valueAt(from)}, at p1 = ${to.row}, ` +
+      `p2 = ${to.column}${colour}. In the image, it is at ${cut.nameOf(from)}.`;
   }
 }
 
@@ -350,18 +349,18 @@ function summary(cut, patch) {
   const from = cut.sources(patch);
   const own = from.filter((place) => cut.patchAt(place) === patch).length;
   const row = `Row ${patch + 1}`;
-  const owner = `those of patch ${patch + 1}`;
+  const owner = `come from patch ${patch + 1}`;
   if (cut.way === "rearrange") {
-    return `${row}: all ${own} numbers are ${owner}, pixel by pixel.`;
+    return `${row}: all ${own} values ${owner}, pixel by pixel.`;
   }
   const lines = new Set(from.map((place) => place.row)).size;
   const kinds = [...new Set(from.map(({ channel }) => cut.colour(channel)))];
-  const colours = kinds.length > 1 ? kinds.join(" and ") : `${kinds[0]} alone`;
+  const colours = kinds.length > 1 ? kinds.join(" and ") : `${kinds[0]} only`;
   return (
-    `${row}: ${own} of its ${length} numbers are ${owner}. They come from ` +
+    `${row}: ${own} of its ${length} values ${owner}. The row is cut from ` +
     `${lines} row${lines === 1 ? "" : "s"} of pixels` +
     `${cut.channels === 1 ? "" : `, ${colours}`}. ` +
-    `The shape is right: (${cut.patches}, ${length}).`
+    `The shape is still right: (${cut.patches}, ${length}).`
   );
 }
 

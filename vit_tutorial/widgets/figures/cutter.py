@@ -98,14 +98,14 @@ class PatchCutter(Figure):
         svg = drawing(
             640,
             226,
-            panel(pixels, 0, 200, "the picture", grid=grid, selected=selected),
+            panel(pixels, 0, 200, "the image", grid=grid, selected=selected),
             outline,
             panel(picture_pixels(taken), 220, 200, f"{name}, as a patch"),
-            panel(numbers, 440, 200, f"its {len(row)} numbers, in order"),
+            panel(numbers, 440, 200, f"its {len(row)} values, in order"),
         )
         words = (
-            f"A picture in {rows} by {columns} patches of {p1} by {p2} pixels, "
-            f"cut by {self.way}. {name.capitalize()} has {len(row)} numbers "
+            f"An image in {rows} by {columns} patches of {p1} by {p2} pixels, "
+            f"cut by {self.way}. {name.capitalize()} has {len(row)} values "
             f"and begins with {', '.join(map(str, row[:6].tolist()))}."
         )
         return svg, words
@@ -151,7 +151,7 @@ def cut_grid(picture: Mapping, patch_size: Sequence[int]) -> tuple[int, int]:
     if not 1 <= patches <= MOST_PATCHES or length > MOST_NUMBERS:
         raise ValueError(
             f"this figure shows 1 to {MOST_PATCHES} patches of at most "
-            f"{MOST_NUMBERS} numbers; {height} x {width} pixels in patches of "
+            f"{MOST_NUMBERS} values; {height} x {width} pixels in patches of "
             f"{p1} x {p2} make {patches} of {length}"
         )
     return grid

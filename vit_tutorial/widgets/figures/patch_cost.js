@@ -14,9 +14,9 @@ const REFERENCE = costOf(14 * 14); // patches of 16 pixels in an image of 224
 
 const COSTS = [
   { key: "tokens", name: "tokens, n" },
-  { key: "each", name: "operations for every token, 24\u00a0n\u00a0D²" },
+  { key: "each", name: "operations on tokens, 24\u00a0n\u00a0D²" },
   { key: "scores", name: "scores of one head, n²" },
-  { key: "pairs", name: "operations for every pair, 4\u00a0n²\u00a0D" },
+  { key: "pairs", name: "operations on pairs, 4\u00a0n²\u00a0D" },
   { key: "bytes", name: `scores of ${HEADS} heads, if stored` },
 ];
 
@@ -28,7 +28,8 @@ class PatchCost extends Figure {
   begin() {
     askFirst(
       this.card,
-      "Half the patch’s side: how many times the attention scores?",
+      "If you halve the patch side, how many times as many attention scores " +
+        "do you get?",
       ["2 times", "4 times", "8 times", "16 times"],
     );
   }
@@ -47,13 +48,13 @@ class PatchCost extends Figure {
   buildControls() {
     const { card } = this;
     card.controls.replaceChildren();
-    this.image = card.choice("picture", [], () =>
+    this.image = card.choice("image size", [], () =>
       this.resize(this.sizes[this.image.selectedIndex]),
     );
-    this.patch = card.choice("patch", [], () =>
+    this.patch = card.choice("patch size", [], () =>
       this.change({ patch_size: this.patches[this.patch.selectedIndex] }),
     );
-    card.button("halve the patch", () => this.halve());
+    card.button("Halve patch size", () => this.halve());
     this.addResetAndLink();
   }
 
@@ -79,13 +80,10 @@ class PatchCost extends Figure {
     this.fillChoices(size, patch);
     this.shown.replaceChildren(...imageUnderGrid(this.photo, size / patch));
     this.costs.replaceChildren(
-      label(
-        "against 16-pixel patches at 224 × 224; each mark is ten times the " +
-          "one before",
-      ),
+      label("relative to 16-pixel patches at 224 × 224, on a log scale"),
       element("ul", { class: "vt-costs" }, ...COSTS.map((c) => line(c, cost))),
       axis(),
-      label("of one layer’s operations"),
+      label("share of one layer’s operations"),
       shares(shareOfPairs(cost)),
     );
     this.card.say(summary(size, patch, cost));
@@ -124,7 +122,7 @@ class PatchCost extends Figure {
       return [`${patch} × ${patch}`, ...COSTS.map(amount)];
     };
     this.card.tabulate(
-      `One layer of B/16 (D = ${DIM}, ${HEADS} heads), for a picture of ` +
+      `One layer of B/16 (D = ${DIM}, ${HEADS} heads), for an image of ` +
         `${size} × ${size}; no class token`,
       ["patch", ...COSTS.map(({ name }) => name)],
       () => this.patches.map(row),
@@ -163,13 +161,13 @@ function summary(size, patch, cost) {
   const ratio = tokens / REFERENCE.tokens;
   const against =
     ratio === 1
-      ? "as many as the reference has"
+      ? "as many as the reference"
       : `${times(ratio)} times the reference, with ` +
         `${times(ratio ** 2)} times the scores`;
   return (
     `Patches of ${patch} × ${patch} in ${size} × ${size} pixels: ` +
-    `${grouped(tokens)} token${tokens === 1 ? "" : "s"}, ${against}. The ` +
-    `pairs take ${percent(shareOfPairs(cost))} of the layer’s operations.`
+    `${grouped(tokens)} token${tokens === 1 ? "" : "s"}, ${against}. ` +
+    `${percent(shareOfPairs(cost))} of the layer’s operations are on pairs.`
   );
 }
 
@@ -192,7 +190,7 @@ function imageUnderGrid(photo, count) {
     class: "vt-cost-picture",
     viewBox: `0 0 ${SIDE} ${SIDE}`,
     role: "img",
-    "aria-label": `A picture under a grid of ${count} by ${count} patches`,
+    "aria-label": `An image under a grid of ${count} by ${count} patches`,
   });
   root.append(image(photo));
   root.append(...(zoom === 1 ? [grid(cell)] : enlarged(photo, cell, zoom)));
@@ -200,7 +198,7 @@ function imageUnderGrid(photo, count) {
     label(`${grouped(count)} × ${grouped(count)} patches`),
     root,
     label(
-      zoom === 1 ? "" : `the square, ${zoom} times as large`,
+      zoom === 1 ? "" : `the square, enlarged ${zoom} times`,
       "vt-cost-zoom",
     ),
   ];
@@ -309,8 +307,8 @@ function shares(ofPairs) {
       part("vt-cost-pairs", ofPairs),
       part("vt-cost-each", 1 - ofPairs),
     ),
-    element("span", {}, `for every pair: ${percent(ofPairs)}`),
-    element("span", {}, `for every token: ${percent(1 - ofPairs)}`),
+    element("span", {}, `on pairs: ${percent(ofPairs)}`),
+    element("span", {}, `on tokens: ${percent(1 - ofPairs)}`),
   );
 }
 

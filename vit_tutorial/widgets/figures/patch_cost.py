@@ -21,9 +21,9 @@ FINEST_GRID = 64  # patches to a side; finer lines would hide the image
 
 BARS = [  # a key of `layer_cost`, what the figure calls it, its colour
     ("tokens", "tokens", INK),
-    ("each", "operations for every token", INK),
+    ("each", "operations on tokens", INK),
     ("scores", "scores of one head", BLUE),
-    ("pairs", "operations for every pair", BLUE),
+    ("pairs", "operations on pairs", BLUE),
     ("bytes", f"bytes of the scores, {HEADS} heads", BLUE),
 ]
 
@@ -91,9 +91,9 @@ class PatchCost(Figure):
             ),
         )
         words = (
-            f"A picture of {self.image_size} × {self.image_size} pixels in "
+            f"An image of {self.image_size} × {self.image_size} pixels in "
             f"{title}: {now['tokens']:,} tokens, {times(ratios['tokens'])} "
-            f"times those of 16-pixel patches at 224, and "
+            f"times as many as with 16-pixel patches at 224, and "
             f"{times(ratios['scores'])} times the attention scores."
         )
         return svg, words
@@ -152,7 +152,7 @@ def pack_small(image: Tensor) -> dict:
     height, width = image.shape[1:]
     if height != width or not height:
         raise ValueError(
-            f"this figure counts for a square picture, got {height} x {width} "
+            f"this figure needs a square image, got {height} x {width} "
             "pixels: crop it"
         )
     step = -(-height // LARGEST_PACKED)
