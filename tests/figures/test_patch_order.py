@@ -112,8 +112,8 @@ def test_models_and_pictures_that_do_not_fit_are_refused(models, images):
             PatchOrder(*pair, images, NAMES)
     for pictures, names, message in [
         (images[:, :, :20], NAMES, r"shape \(n, 1, 28, 28\), got \(3, 1, 20, 28\)"),
-        (images / 255, NAMES, "a picture is uint8"),
-        (images, NAMES[:2], "expected a name for each picture, got 2 for 3"),
+        (images / 255, NAMES, "an image is uint8"),
+        (images, NAMES[:2], "expected a name for each image, got 2 for 3"),
         ("boots", NAMES, "got 'boots'"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -124,7 +124,7 @@ def test_models_and_pictures_that_do_not_fit_are_refused(models, images):
 def test_the_words_are_pytorch_s(models, images, position):
     first = small_vit(position)
     made = PatchOrder(first, models[1], images, NAMES, picture=1, seed=2)
-    told = re.findall(r"class (\d+) (\d+)% \(as it is: class (\d+) (\d+)%\)", made.still()[1])
+    told = re.findall(r"class (\d+) (\d+)% \(in order: class (\d+) (\d+)%\)", made.still()[1])
     for vit, numbers in zip((first, models[1]), told, strict=True):
         for seed, best, percent in ((2, *numbers[:2]), (0, *numbers[2:])):
             expected = logits(vit, images[1], seed).softmax(dim=0)
@@ -184,23 +184,23 @@ def test_the_patches_are_drawn_where_the_models_receive_them(book, figure, image
 
 def test_by_mouse(book, figure, models, images):
     card = started(book.open(figure()))
-    said(card).search("^With positions: .*, as in order.$")
+    said(card).search("^Shuffled: the model with positions predicts .*, as before.$")
     first = said(card).now
-    card.get_by_role("button", name="shuffle again").click()
+    card.get_by_role("button", name="Shuffle again").click()
     expected = logits(models[0], images[0], 2).softmax(dim=0)
     assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
-    card.get_by_role("button", name="in order").click()
-    assert said(card).startswith("In order. With positions: ")
+    card.get_by_role("button", name="Restore order").click()
+    assert said(card).startswith("In order: the model with positions predicts ")
     assert [largest_change(card, model) for model in (0, 1)] == [0, 0]
-    card.get_by_role("button", name="shuffle again").click()  # goes on, and does not begin anew
+    card.get_by_role("button", name="Shuffle again").click()  # goes on, and does not begin anew
     expected = logits(models[0], images[0], 3).softmax(dim=0)
     assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
-    card.get_by_label("picture", exact=True).select_option("a bag")
+    card.get_by_label("image", exact=True).select_option("a bag")
     expected = logits(models[0], images[2], 3).softmax(dim=0)
     assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
-    card.get_by_label("the first model adds its positions").uncheck()
-    assert said(card).startswith("With its positions switched off: ")
-    expect(card.get_by_text("trained with positions, switched off")).to_be_visible()
+    card.get_by_label("position embeddings in the first model").uncheck()
+    assert said(card).startswith("Shuffled: the model with positions, now switched off, ")
+    expect(card.get_by_text("trained with positions, now switched off")).to_be_visible()
 
     place = shuffled(49, 3).index(16)  # where patch 17 went
     before, after = (card.get_by_role("grid").nth(number) for number in (0, 1))
@@ -225,20 +225,20 @@ def test_by_keyboard_alone(book, figure, models, images):
     card.wait_for()
     press = presses(page, "e.ariaLabel ?? (e.id || e.innerText)")
 
-    assert press("Tab") == "that of a model with positions"
-    assert press("Space") == "shuffle again"
+    assert press("Tab") == "the one with positions"
+    assert press("Space") == "Shuffle again"
     press("Space")
     expected = logits(models[0], images[0], 2).softmax(dim=0)
     assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
-    assert press("Tab", "Space") == "in order"
-    assert said(card).startswith("In order.")
+    assert press("Tab", "Space") == "Restore order"
+    assert said(card).startswith("In order: ")
     press("Tab", "ArrowDown")  # the picture
     assert (
-        soon(card.get_by_label("picture", exact=True).evaluate, "(select) => select.selectedIndex")
+        soon(card.get_by_label("image", exact=True).evaluate, "(select) => select.selectedIndex")
         == 1
     )
     press("Tab", "Space")  # the positions
-    assert said(card).startswith("In order. With its positions switched off: ")
+    assert said(card).startswith("In order: the model with positions, now switched off, ")
     assert press("Tab", "Tab", "Space") == "Reset"
     first = shuffled(49, 1)[0] + 1
     assert press(*["Shift+Tab"] * 6).startswith(f"patch {first}, from row")  # the second grid
@@ -270,9 +270,9 @@ def test_a_surprise_takes_the_surest_answer_away(book, figure, models, images):
 def test_by_touch(book, figure):
     page = book.open(figure(), width=360, has_touch=True)
     card = started(page)
-    card.get_by_role("button", name="in order").tap()
-    assert said(card).startswith("In order.")
+    card.get_by_role("button", name="Restore order").tap()
+    assert said(card).startswith("In order: ")
     card.get_by_role("gridcell").nth(8).tap()
     assert soon(card.get_by_role("gridcell", selected=True).count) == 2
-    box = card.get_by_label("the first model adds its positions").locator("..").bounding_box()
+    box = card.get_by_label("position embeddings in the first model").locator("..").bounding_box()
     assert box["height"] >= 24

@@ -54,7 +54,7 @@ def number(text):
 @reading
 def shown(card):
     """The large map, as its cells' names tell it."""
-    cells = card.get_by_role("grid", name="Similarity with each position").get_by_role("gridcell")
+    cells = card.get_by_role("grid", name="Similarity to each position").get_by_role("gridcell")
     names = cells.evaluate_all("(cells) => cells.map((cell) => cell.ariaLabel)")
     return [number(re.search(r": ([+−]?[\d.]+)$", name)[1]) for name in names]
 
@@ -114,12 +114,12 @@ def test_the_numbers_are_pytorch_s(book, changes, columns):
     expected = [x.item() for x in means(alike, 9, columns)]
     seen = [number(text) for text in card.locator(".vt-alike-means strong").all_inner_texts()]
     assert seen == pytest.approx(expected, abs=0.0051)
-    words = said(card).search("Most like it is").string
+    words = said(card).search("The most similar is").string
     told = [number(text) for text in re.findall(r"[+−]?\d\.\d\d", words)]
     alike[9, 9] = -2
     best = alike[9].argmax().item()
     assert told == pytest.approx([*expected, alike[9, best].item()], abs=0.0051)
-    assert f"Most like it is position {best + 1}, " in said(card)
+    assert f"The most similar is position {best + 1}, " in said(card)
 
 
 def test_the_small_maps_are_the_large_ones(book, vit):
@@ -136,7 +136,7 @@ def test_the_small_maps_are_the_large_ones(book, vit):
             });
         }"""
     )
-    grid = card.get_by_role("grid", name="Similarity with each position")
+    grid = card.get_by_role("grid", name="Similarity to each position")
     cells = grid.get_by_role("gridcell").evaluate_all(
         "(cells) => cells.map((cell) => getComputedStyle(cell).backgroundColor)"
     )
@@ -172,21 +172,21 @@ def test_by_mouse(book, vit):
     card = started(book.open(PositionSimilarity(vit)))
     positions = card.get_by_role("grid", name="Positions")
     positions.get_by_role("gridcell").nth(8).click()
-    assert said(card).startswith("Position 9: ")
+    assert said(card).startswith("Position 9 has ")
     assert shown(card) == pytest.approx(alike[8].tolist(), abs=0.0051)
 
     positions.get_by_role("gridcell").nth(40).hover()  # a look, and no choice
     assert shown(card) == pytest.approx(alike[40].tolist(), abs=0.0051)
-    assert said(card).startswith("Position 9: ")
-    map_ = card.get_by_role("grid", name="Similarity with each position")
+    assert said(card).startswith("Position 9 has ")
+    map_ = card.get_by_role("grid", name="Similarity to each position")
     map_.get_by_role("gridcell").nth(3).hover()
     assert shown(card) == pytest.approx(alike[8].tolist(), abs=0.0051)
     pair = card.locator(".vt-alike-pair")
     assert soon(pair.inner_text).startswith(f"9 and 4: {alike[8, 3]:+.2f}".replace("-", "−"))
     map_.get_by_role("gridcell").nth(3).click()
-    assert said(card).startswith("Position 4: ")
+    assert said(card).startswith("Position 4 has ")
     card.get_by_role("button", name="Reset").click()
-    assert said(card).startswith("Position 25: ")
+    assert said(card).startswith("Position 25 has ")
     assert soon(pair.inner_text).endswith(", the highest")
 
 
@@ -202,14 +202,14 @@ def test_by_keyboard_alone(book, vit):
     assert press("Shift+Tab").startswith("position 25, row 4, column 4: ")  # the large map
     assert press("ArrowLeft").startswith("position 24, row 4, column 3: ")
     assert soon(card.locator(".vt-alike-pair").inner_text).startswith("25 and 24: ")
-    assert said(card).startswith("Position 25: ")
+    assert said(card).startswith("Position 25 has ")
     press("Space")
-    assert said(card).startswith("Position 24: ")
+    assert said(card).startswith("Position 24 has ")
     assert press("Shift+Tab") == "position 24, row 4, column 3"
     assert press("ArrowUp", "Home") == "position 15, row 3, column 1"
-    assert said(card).startswith("Position 15: ")
+    assert said(card).startswith("Position 15 has ")
     press("Tab", "Tab", "Tab", "Enter")  # past the map and "Surprise me" to "Reset"
-    assert said(card).startswith("Position 25: ")
+    assert said(card).startswith("Position 25 has ")
     press("Tab", "Tab", "Enter")  # past "Copy link" to the numbers
     card.locator("tbody tr").nth(3 + 48).wait_for()
 
@@ -220,18 +220,18 @@ def test_a_surprise_is_the_position_that_knows_its_row_and_column_best(book, vit
     first, second = torch.tensor(strength).topk(2).indices.tolist()
     card = started(book.open(PositionSimilarity(vit, position=first)))
     card.get_by_role("button", name="Surprise me").click()
-    assert said(card).startswith(f"Position {second + 1}: ")  # the first is there already
+    assert said(card).startswith(f"Position {second + 1} has ")  # the first is there already
     card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(first - 1).click()
     for _ in range(48):  # once around
         card.get_by_role("button", name="Surprise me").click()
-    assert said(card).startswith(f"Position {first + 1}: ")
+    assert said(card).startswith(f"Position {first + 1} has ")
 
 
 def test_by_touch(book, vit):
     page = book.open(PositionSimilarity(vit), width=360, has_touch=True)
     card = started(page)
     card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8).tap()
-    assert said(card).startswith("Position 9: ")
+    assert said(card).startswith("Position 9 has ")
 
 
 def test_a_model_without_positions_is_refused_in_the_page_too(notebook, vit):

@@ -35,10 +35,10 @@ class PatchOrder extends Figure {
     this.card.rounded();
     askFirst(
       this.card,
-      "The patches of a picture are shuffled. Whose answer changes?",
+      "We shuffle the patches of an image. Which model’s prediction changes?",
       [
-        "that of a model with positions",
-        "that of a model without",
+        "the one with positions",
+        "the one without positions",
         "both",
         "neither",
       ],
@@ -67,15 +67,15 @@ class PatchOrder extends Figure {
   buildControls() {
     const { card } = this;
     card.controls.replaceChildren();
-    card.button("shuffle again", () =>
+    card.button("Shuffle again", () =>
       this.change({ seed: (this.lastSeed % (SEEDS - 1)) + 1 }),
     );
-    card.button("in order", () => this.change({ seed: 0 }));
+    card.button("Restore order", () => this.change({ seed: 0 }));
     const names = this.pictures.map(({ name }) => name);
-    this.choice = card.choice("picture", names, () =>
+    this.choice = card.choice("image", names, () =>
       this.change({ picture: this.choice.selectedIndex }),
     );
-    this.adding = card.checkbox("the first model adds its positions", () =>
+    this.adding = card.checkbox("position embeddings in the first model", () =>
       this.change({ positions: this.adding.checked }),
     );
     card.button("Surprise me", () => this.surprise());
@@ -95,7 +95,7 @@ class PatchOrder extends Figure {
     this.pair.show(this.pictures[picture], seed);
     this.choice.selectedIndex = picture;
     this.adding.checked = positions;
-    const off = positions ? "" : ", switched off";
+    const off = positions ? "" : ", now switched off";
     this.results[0].show(`trained with positions${off}`, both[0]);
     this.results[1].show("trained without positions", both[1]);
     this.card.say(summary(this.names, seed, positions, both));
@@ -112,10 +112,10 @@ class PatchOrder extends Figure {
   }
 
   tabulate(name, seed, both) {
-    const order = seed ? `shuffled (seed ${seed})` : "again in order";
+    const order = seed ? `shuffled (seed ${seed})` : "once more in order";
     const columns = ["with", "without"].flatMap((model) => [
       `${model}: in order`,
-      seed ? "shuffled" : "again",
+      seed ? "shuffled" : "once more",
       "change",
     ]);
     const logitsOf = (c) =>
@@ -175,7 +175,7 @@ class Pair {
     this.order = shuffled(this.grid[0] * this.grid[1], seed);
     const received = rearranged(bytes, shape, this.patchSize, this.order);
     this.before = this.patchGrid(
-      "The picture as it is",
+      "The original image",
       picture(shape, bytes),
       (place) => place,
     );
@@ -184,7 +184,7 @@ class Pair {
       picture(shape, received),
       (place) => this.order[place],
     );
-    this.left.replaceChildren(label("as it is"), this.before.el);
+    this.left.replaceChildren(label("the original image"), this.before.el);
     this.right.replaceChildren(
       label(`what the models receive${seed ? "" : ": the same"}`),
       this.after.el,
@@ -303,22 +303,22 @@ function predict(vit, bytes, seed, positions) {
 }
 
 function summary(names, seed, positions, [one, other]) {
-  const who = positions ? "With positions" : "With its positions switched off";
-  if (!seed) {
-    const [first, second] = [one, other].map(({ after }) =>
-      bestAnswer(names, after.shares),
-    );
-    return `In order. ${who}: ${first}. Without: ${second}.`;
-  }
-  return `${who}: ${verdict(names, one)}. Without: ${verdict(names, other)}.`;
+  const off = positions ? "" : ", now switched off,";
+  const [first, second] = [one, other].map((each) =>
+    seed ? verdict(names, each) : bestAnswer(names, each.after.shares),
+  );
+  return (
+    `${seed ? "Shuffled" : "In order"}: the model with positions${off} ` +
+    `predicts ${first}; the one without predicts ${second}.`
+  );
 }
 
 // "Shirt 61%, was Coat 80%"
 function verdict(names, { before, after, largest }) {
   const now = bestAnswer(names, after.shares);
-  if (largest < ROUNDING) return `${now}, as in order`;
+  if (largest < ROUNDING) return `${now}, as before`;
   if (highestOf(before.shares) === highestOf(after.shares)) {
-    return `still ${now}, was ${percent(Math.max(...before.shares))}`;
+    return `${now}, was ${percent(Math.max(...before.shares))}`;
   }
   return `${now}, was ${bestAnswer(names, before.shares)}`;
 }

@@ -96,16 +96,16 @@ class PatchOrder(Figure):
         svg = drawing(
             420,
             226,
-            panel(before, 0, 200, "as it is", grid=grid),
+            panel(before, 0, 200, "the original image", grid=grid),
             panel(after, 220, 200, "what the models receive", grid=grid),
         )
-        off = "" if self.positions else ", its positions switched off,"
+        off = "" if self.positions else ", now switched off,"
         words = (
             f"{picture['name']} in {rows} by {columns} patches, and the same "
             f"patches {'shuffled' if self.seed else 'in the same order'}. The "
-            f"model trained with positions{off} answers "
+            f"model trained with positions{off} predicts "
             f"{self._answers(self.with_positions, image)}, the one trained "
-            f"without {self._answers(self.without, image)}."
+            f"without them {self._answers(self.without, image)}."
         )
         return svg, words
 
@@ -117,7 +117,7 @@ class PatchOrder(Figure):
             for seed in (self.seed, 0)
         )
         now = best_answer(payload["config"], after)
-        return f"{now} (as it is: {best_answer(payload['config'], before)})"
+        return f"{now} (in order: {best_answer(payload['config'], before)})"
 
 
 def check_models(one: Mapping, other: Mapping) -> None:
@@ -140,6 +140,6 @@ def check_images(config: Mapping, images: Tensor) -> None:
     if not isinstance(images, Tensor) or images.shape[1:] != size:
         given = tuple(images.shape) if isinstance(images, Tensor) else images
         raise ValueError(
-            f"these models read pictures of shape (n, "
+            f"these models read images of shape (n, "
             f"{', '.join(map(str, size))}), got {given!r:.80}"
         )

@@ -1,6 +1,6 @@
-// Does it know that the image is flat? For each position a small map of how
-// alike its embedding is to all others, laid out like the positions; one of
-// them large, and its means.
+// Do the position embeddings know rows and columns? For each position a small
+// map of how similar its embedding is to all others, laid out like the
+// positions; one of them large, and its means.
 
 import { Figure, live } from "../page/live.js";
 import { askFirst } from "../page/guess.js";
@@ -18,7 +18,7 @@ const PLACES = ["in its row", "in its column", "elsewhere"];
 const [PIXEL, GAP] = [8, 8]; // of the overview: a place of a map, between maps
 
 class PositionSimilarity extends Figure {
-  static question = "Does it know that the picture is flat?";
+  static question = "Do the position embeddings know rows and columns?";
   static state = ["position"];
   static inputs = ["vit"];
 
@@ -28,11 +28,11 @@ class PositionSimilarity extends Figure {
     const which = this.alike.nameOf(this.get("position"));
     askFirst(
       this.card,
-      `Which position will be most like ${which} of ${rows} × ${columns}?`,
+      `Which position is most similar to ${which} of ${rows} × ${columns}?`,
       [
         "a neighbour",
-        "another one in its row",
-        "another one in its column",
+        "another in its row",
+        "another in its column",
         "one elsewhere",
       ],
     );
@@ -127,9 +127,9 @@ class PositionSimilarity extends Figure {
       "",
     ];
     this.card.tabulate(
-      `Similarity with ${alike.nameOf(position)}: cosines, what all ` +
-        "positions share taken off",
-      ["position", "row", "column", "cosine", "random: 19 of 20 in"],
+      `Cosine similarity to ${alike.nameOf(position)}, after subtracting the ` +
+        "mean position",
+      ["position", "row", "column", "cosine", "95% range if random"],
       () => [...means(), ...Array.from({ length: alike.n }, single)],
     );
   }
@@ -152,7 +152,7 @@ class LargeMap {
     this.title = label();
     this.map = new PatchGrid({
       grid,
-      label: "Similarity with each position",
+      label: "Similarity to each position",
       move: point,
       pick,
       hover: point,
@@ -194,10 +194,10 @@ class Means {
     const explained = label();
     explained.append(
       element("span", { class: key, "aria-hidden": "true" }),
-      " where 19 of 20 such means lie if positions are random: around " +
+      " where 95% of such means lie if positions are random: around " +
         withSign(-1 / (n - 1)),
     );
-    this.el = column(label("its mean similarity with"), this.list, explained);
+    this.el = column(label("its mean similarity to"), this.list, explained);
     this.el.classList.add("vt-alike-column");
   }
 
@@ -274,12 +274,13 @@ function summary(alike, position) {
     .map(({ kind, mean }) =>
       kind === 2
         ? `${withSign(mean)} elsewhere`
-        : `${withSign(mean)} with ${OTHERS[kind]}`,
+        : `${withSign(mean)} to ${OTHERS[kind]}`,
     );
   const place = PLACES[alike.kindOf(best, position)];
   return (
-    `Position ${position + 1}: ${means.join(", ")}. Most like it is position ` +
-    `${best + 1}, ${place}: ${withSign(alike.of(position, best))}.`
+    `Position ${position + 1} has mean similarity ${means.join(", ")}. The ` +
+    `most similar is position ${best + 1}, ${place}: ` +
+    `${withSign(alike.of(position, best))}.`
   );
 }
 

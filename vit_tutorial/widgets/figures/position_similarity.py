@@ -19,12 +19,12 @@ from vit_tutorial.widgets.still import drawing, panel, signed_pixels
 
 
 class PositionSimilarity(Figure):
-    """Does it know that the image is flat?
+    """Do the position embeddings know rows and columns?
 
     A small map for each position, laid out like the positions themselves: the
-    cosine similarity of its embedding with all others, after what all have in
-    common was taken off. One of them large, and its means over the rest of its
-    row, of its column, and elsewhere.
+    cosine similarity of its embedding to all others, after subtracting the mean
+    position. One of them is drawn large, with its means over the rest of its
+    row, the rest of its column, and elsewhere.
 
     Args:
         vit: the reader's own, with positions; the figure computes with its
@@ -67,7 +67,7 @@ class PositionSimilarity(Figure):
         svg = drawing(
             420,
             226,
-            panel(signed_pixels(overview), 0, 200, "one map a position"),
+            panel(signed_pixels(overview), 0, 200, "one map per position"),
             panel(
                 signed_pixels(maps[self.position]),
                 220,
@@ -78,13 +78,13 @@ class PositionSimilarity(Figure):
             ),
         )
         means = [
-            f"{mean:+.2f} with {name}"
+            f"{mean:+.2f} to {name}"
             for name, mean in means_of(maps[self.position], self.position)
         ]
         words = (
-            f"How alike the position embeddings of {rows} by {columns} patches "
-            f"are, as cosines. Position {self.position + 1}: "
-            f"{', '.join(means)}."
+            f"Cosine similarities of the position embeddings of {rows} by "
+            f"{columns} patches. Mean similarity of position "
+            f"{self.position + 1}: {', '.join(means)}."
         )
         return svg, words.replace("-", "−")
 
