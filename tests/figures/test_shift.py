@@ -1,4 +1,4 @@
-"""Who minds a shift? The page moves and shuffles as PyTorch does, and both models say the same."""
+"""Which model does a shift hurt more? The page moves and shuffles as PyTorch does."""
 
 import re
 
@@ -171,11 +171,11 @@ def test_models_that_do_not_fit_are_refused(models, images, change, message):
 
 
 def test_pictures_that_do_not_fit_are_refused(models, images):
-    with pytest.raises(ValueError, match=r"pictures of shape \(1, 28, 28\), got \(1, 27, 28\)"):
+    with pytest.raises(ValueError, match=r"images of shape \(1, 28, 28\), got \(1, 27, 28\)"):
         Shift(models, images[:, :, 1:], ["a", "b", "c"])
-    with pytest.raises(ValueError, match="a name for each picture, got 2 for 3"):
+    with pytest.raises(ValueError, match="a name for each image, got 2 for 3"):
         Shift(models, images, ["a", "b"])
-    with pytest.raises(ValueError, match="a picture is uint8"):
+    with pytest.raises(ValueError, match="an image is uint8"):
         Shift(models, images / 255, ["a", "b", "c"])
 
 
@@ -191,12 +191,12 @@ def test_the_picture_s_words_are_pytorch_s(figure, models, images):
     made = figure(picture=2, right=4, down=-1, size=1)
     words = made.still()[1]
     assert words.startswith(
-        "a bag: the picture, and the same moved by 4 to the right and 1 up. Trained on 9,000 "
+        "a bag: the original image, and the image moved by 4 to the right and 1 up. Trained on 9,0"
     )
     for name, model in zip(("ViT", "CNN"), models[9000], strict=True):
         before, after = (shares(model, image) for image in (images[2], shifted(images[2], 4, -1)))
         says, said_before = (f"{CLASSES[s.argmax()]} {s.max():.0%}" for s in (after, before))
-        assert f"the {name} says {says} (before: {said_before})" in words
+        assert f"the {name} predicts {says} (before: {said_before})" in words
 
 
 def test_bundled_models_go_by_their_names_and_one_changed_weight_ends_that(
@@ -260,7 +260,7 @@ def test_who_changes_its_mind_is_said(book, figure, models, images):
     page, card = opened(book, figure())
     changed = {True: 0, False: 0}
     for picture in range(3):
-        card.get_by_label("picture").select_option(index=picture)
+        card.get_by_label("image").select_option(index=picture)
         for right in (0, 4, -4):
             card.get_by_label("right", exact=True).fill(str(right))
             where = {0: "Not moved", 4: "Moved by 4 to the right", -4: "Moved by 4 to the left"}
@@ -271,13 +271,11 @@ def test_who_changes_its_mind_is_said(book, figure, models, images):
                 changes = before.argmax() != after.argmax()
                 now, was = CLASSES[after.argmax()], CLASSES[before.argmax()]
                 if right == 0:
-                    assert f"the {name} says {now} " in words
+                    assert f"the {name} predicts {now} " in words
                 elif changes:
-                    assert re.search(
-                        rf"the {name} changes its mind: {now} [^;]*, was {was} ", words
-                    )
+                    assert re.search(rf"the {name} now predicts {now} [^;]*, was {was} ", words)
                 else:
-                    assert f"the {name} stays with {now} " in words
+                    assert f"the {name} still predicts {now} " in words
                 changed[bool(changes)] += right != 0
     assert min(changed.values()) > 0  # both were seen
     assert page.noise == []
@@ -295,16 +293,15 @@ def test_the_marks_are_what_was_said_of_the_picture_as_it_was(book, figure, mode
 def test_the_average_is_the_record_s(book, figure):
     _, card = opened(book, figure())
     average = card.locator(".vt-shift-average")
-    assert "1,200 held-out pictures as they are, this ViT gets 74% right and this CNN 83%." in (
+    assert "1,200 held-out images left unchanged, this ViT gets 74% right and this CNN 83%." in (
         soon(average.inner_text)
     )
     card.get_by_label("down", exact=True).fill("-3")
-    assert (
-        "moved by 3 in one direction, this ViT gets 59% right and this CNN 74% (as they are: "
-        in (soon(average.inner_text))
+    assert "moved by 3 in one direction, this ViT gets 59% right and this CNN 74% (unchanged: " in (
+        soon(average.inner_text)
     )
-    card.get_by_label("trained on").select_option("9,000 pictures")
-    assert "gets 73% right and this CNN 89% (as they are: 91% and 95%)" in soon(average.inner_text)
+    card.get_by_label("trained on").select_option("9,000 images")
+    assert "gets 73% right and this CNN 89% (unchanged: 91% and 95%)" in soon(average.inner_text)
     card.get_by_label("shuffle patches").check()
     assert "patches shuffled, this ViT gets 31% right and this CNN 13%" in soon(average.inner_text)
     open_numbers(card)
@@ -312,13 +309,13 @@ def test_the_average_is_the_record_s(book, figure):
         "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
     assert [row[0] for row in rows[:4]] == CLASSES
-    assert rows[4 + 2] == ["1,200 pictures right, moved by 2", "79%", "91%", "91%", "95%"]
-    assert rows[-1] == ["1,200 pictures right, shuffled", "31%", "91%", "13%", "95%"]
+    assert rows[4 + 2] == ["accuracy on 1,200 images, moved by 2", "79%", "91%", "91%", "95%"]
+    assert rows[-1] == ["accuracy on 1,200 images, shuffled", "31%", "91%", "13%", "95%"]
 
 
 def test_its_question_tells_of_the_pictures_it_was_measured_on(book, figure):
     guess = book.open(figure()).locator(".vt-card .vt-guess")
-    assert "trained on 50 pictures, read 1,200 others, all moved by 4 pixels" in (
+    assert "trained on 50 images, classify 1,200 others, all moved by 4 pixels" in (
         soon(guess.inner_text)
     )
 
@@ -350,16 +347,16 @@ def test_a_surprise_is_where_the_two_differ_most(book, figure, models, images):
 
 def test_by_mouse(book, figure, models, images):
     _, card = opened(book, figure())
-    card.get_by_label("picture").select_option("a bag")
+    card.get_by_label("image").select_option("a bag")
     assert_pixels(card, images[2])
     card.get_by_text("shuffle patches").click()
     assert seen_pixels(card).becomes(lambda seen: not torch.equal(seen, images[2]))
     first = seen_pixels(card).now
-    card.get_by_role("button", name="another order").click()
+    card.get_by_role("button", name="Shuffle again").click()
     assert seen_pixels(card).becomes(lambda seen: not torch.equal(seen, first))
     card.get_by_text("shuffle patches").click()
     assert_pixels(card, images[2])
-    card.get_by_label("trained on").select_option("9,000 pictures")
+    card.get_by_label("trained on").select_option("9,000 images")
     assert_shares(card, models[9000], images[2])
     card.get_by_role("button", name="Reset").click()
     assert_shares(card, models[50], images[0])

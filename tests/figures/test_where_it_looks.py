@@ -85,7 +85,7 @@ def names(card, grid):
 @reading
 def shares(card):
     """The large map in percent by patch; None for a patch that is not there."""
-    given = [name.split(": ")[1] for name in names(card, "What it takes from each patch").now]
+    given = [name.split(": ")[1] for name in names(card, "Its attention weight for each patch").now]
     return [float(each[:-1]) if each.endswith("%") else None for each in given]
 
 
@@ -119,7 +119,7 @@ def facts(card):
 def test_the_class_token_looks_in_the_last_layer_first(vit, images):
     figure = WhereItLooks(vit, images)
     assert (figure.picture, figure.layer, figure.head, figure.query) == (0, 1, 0, 0)
-    assert [each["name"] for each in figure.pictures] == ["picture 1", "picture 2", "picture 3"]
+    assert [each["name"] for each in figure.pictures] == ["image 1", "image 2", "image 3"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_are_no_pictures_for_this_model_is_refused(vit, pictures, message):
 
 
 def test_a_name_too_few_is_refused(vit, images):
-    with pytest.raises(ValueError, match="expected a name for each picture, got 2 for 3"):
+    with pytest.raises(ValueError, match="expected a name for each image, got 2 for 3"):
         WhereItLooks(vit, images, ["one", "two"])
 
 
@@ -160,10 +160,11 @@ def test_the_html_is_small_and_says_what_pytorch_computes(vit, images):
     row = expected(maps[1, 1, 7], DROPPED)  # patch 8 is the seventh that is left, after the token
     first = max(range(49), key=lambda place: row[place] or 0)
     words = figure.still()[1]
-    assert f"it takes most, {row[first]:.0f}%, from patch {first + 1}" in words
+    assert f"it attends most to patch {first + 1}, {row[first]:.0f}%" in words
     best = answers[-1].argmax()
-    assert f"With 44 of 49 patches the model says {CLASSES[best]}, {answers[-1, best]:.0%}" in words
-    assert "takes nothing" in WhereItLooks(vit, images, head=2, heads_off=OFF).still()[1]
+    prediction = f"{CLASSES[best]}, {answers[-1, best]:.0%}"
+    assert f"With 44 of 49 patches, the model predicts {prediction}" in words
+    assert "attends to nothing" in WhereItLooks(vit, images, head=2, heads_off=OFF).still()[1]
 
 
 # In a page
@@ -189,10 +190,10 @@ def test_the_page_s_numbers_are_pytorch_s(book, vit, images, dropped, off):
             continue
         heard = torch.special.entr(row).sum().exp()
         first = row[1:].argmax()
-        words = f"from patch {there[first + 1]}, hears {heard:.1f} tokens"
-        assert seen[place].startswith(name + "most, ")
+        words = f"to patch {there[first + 1]}; attends to {heard:.1f} tokens"
+        assert seen[place].startswith(name + "highest ")
         assert seen[place].endswith(words)
-        share = float(re.search(r"most, ([\d.]+)%", seen[place])[1])
+        share = float(re.search(r"highest ([\d.]+)%", seen[place])[1])
         assert share == pytest.approx(100 * row[1:].max().item(), abs=0.51)
 
     after = card.locator(".vt-layers li").all_inner_texts()
@@ -232,14 +233,14 @@ def test_distances_are_those_of_figure_7(book, vit, images, dropped):
     apart = torch.tensor([[4 * math.dist(a, b) for b in spots] for a in spots])
     by_patch = (weights * apart).sum(dim=-1)
     seen = facts(card)
-    assert seen["patch 7 looks"] == f"{by_patch[there.index(6)]:.1f} px far"
-    assert seen["this head looks"] == f"{by_patch.mean():.1f} px far"
-    assert seen["spread evenly"] == f"{apart.mean():.1f} px far"
+    assert seen["distance, patch 7"] == f"{by_patch[there.index(6)]:.1f} px"
+    assert seen["distance, whole head"] == f"{by_patch.mean():.1f} px"
+    assert seen["distance if uniform"] == f"{apart.mean():.1f} px"
     if not dropped:
         ours = mean_attention_distance([layer[None] for layer in maps], (7, 7), 4)[1, 1]
-        assert seen["this head looks"] == f"{ours:.1f} px far"
-    card.get_by_role("button", name="class token looks").click()
-    assert facts(card)["the class token looks"] == "–"  # it has no place
+        assert seen["distance, whole head"] == f"{ours:.1f} px"
+    card.get_by_role("button", name="class token attends").click()
+    assert facts(card)["distance, the class token"] == "–"  # it has no place
 
 
 def test_small_maps_have_attention_s_colours_and_gaps(book, vit, images):
@@ -281,7 +282,7 @@ def test_pointing_at_patches_runs_no_model(book, vit, images):
     cell.hover()
     assert_close(shares(card), expected(maps[1, 0, 8], [3]))
     assert soon(page.evaluate, "maps") == 0
-    assert said(card).startswith("Patch 9 takes most, ")
+    assert said(card).startswith("Patch 9 attends most to ")
     cell.click()  # a model without it: this one runs
     layers, heads = vit.config["depth"], vit.config["heads"]
     assert soon(page.evaluate, "maps") == layers * heads
@@ -299,17 +300,17 @@ def test_a_click_drops_a_patch_and_another_brings_it_back(book, vit, images):
         cell.evaluate, "(e) => getComputedStyle(e).backgroundImage"
     )
     best = answers[-1].argmax()
-    assert said(card).startswith("Patch 9 is dropped, so the class token looks. ")
-    assert f"says {CLASSES[best]}" in said(card)
-    assert "1 of 49 patches dropped" in said(card)
+    assert said(card).startswith("Patch 9 is removed, so the class token attends. ")
+    assert f"predicts {CLASSES[best]}" in said(card)
+    assert "1 of 49 patches removed" in said(card)
     cell.click()
     assert_close(shares(card), expected(reference(vit, images[0])[0][1, 0, 9]))
-    assert said(card).lacks("dropped")
+    assert said(card).lacks("removed")
     for place in (1, 2):
         card.get_by_role("gridcell", name=f"patch {place}, row 1").first.click()
-    assert "2 of 49 patches dropped" in said(card)
-    card.get_by_role("button", name="all patches back").click()
-    assert said(card).lacks("dropped")
+    assert "2 of 49 patches removed" in said(card)
+    card.get_by_role("button", name="Restore all").click()
+    assert said(card).lacks("removed")
 
 
 def test_a_map_is_chosen_and_its_head_switched_off(book, vit, images):
@@ -326,8 +327,8 @@ def test_a_map_is_chosen_and_its_head_switched_off(book, vit, images):
     card.get_by_role("gridcell", name="layer 2, head 3: ").click()
     assert_close(shares(card), expected(maps[1, 2, 0]))
     best = answers[-1].argmax()
-    assert f"says {CLASSES[best]}" in said(card)
-    card.get_by_label("picture", exact=True).select_option("three")
+    assert f"predicts {CLASSES[best]}" in said(card)
+    card.get_by_label("image", exact=True).select_option("three")
     maps, _ = reference(vit, images[2], off=[(0, 1)])
     assert_close(shares(card), expected(maps[1, 2, 0]))
     card.get_by_role("button", name="Reset").click()
@@ -340,12 +341,12 @@ def test_by_touch_the_first_tap_looks_and_the_second_drops(book, vit, images):
     card = page.locator(".vt-card")
     cell = page.get_by_role("gridcell", name="patch 9, row 2, column 2").first
     cell.tap()
-    assert said(card).startswith("Patch 9 takes most")
-    assert said(card).lacks("dropped")
+    assert said(card).startswith("Patch 9 attends most")
+    assert said(card).lacks("removed")
     cell.tap()
-    assert "1 of 49 patches dropped" in said(card)
+    assert "1 of 49 patches removed" in said(card)
     cell.tap()
-    assert said(card).lacks("dropped")
+    assert said(card).lacks("removed")
     page.get_by_role("gridcell", name="layer 1, head 2: ").tap()
     assert_close(shares(card), expected(reference(vit, images[0])[0][0, 1, 9]))
 
@@ -356,33 +357,33 @@ def test_by_keyboard_alone(book, vit, images):
     card.wait_for()
     press = presses(page)
 
-    assert press("Tab") == "class token looks"
+    assert press("Tab") == "class token attends"
     assert press("Tab") == "patch 25, row 4, column 4"
     assert press("ArrowRight", "ArrowUp") == "patch 19, row 3, column 5"
-    assert said(card).startswith("Patch 19 takes most")
-    assert press("Space") == "patch 19, row 3, column 5: dropped"
-    assert "1 of 49 patches dropped" in said(card)
+    assert said(card).startswith("Patch 19 attends most")
+    assert press("Space") == "patch 19, row 3, column 5: removed"
+    assert "1 of 49 patches removed" in said(card)
     assert press("Enter") == "patch 19, row 3, column 5"
-    assert said(card).startswith("Patch 19 takes most")
-    assert press("Shift+Tab", "Space") == "class token looks"
-    assert said(card).startswith("The class token takes most")
+    assert said(card).startswith("Patch 19 attends most")
+    assert press("Shift+Tab", "Space") == "class token attends"
+    assert said(card).startswith("The class token attends most")
     press("Tab")
     assert press("Tab").startswith("layer 2, head 1: ")
     assert press("ArrowDown", "ArrowLeft").startswith("layer 1, head 2: ")
     assert_close(shares(card), expected(reference(vit, images[0])[0][0, 1, 0]))
     assert press("Space") == "layer 1, head 2: off"
     assert "1 of 6 heads off" in said(card)
-    assert press("Space").startswith("layer 1, head 2: most")
+    assert press("Space").startswith("layer 1, head 2: highest")
     assert press("Tab").startswith("class token: ")
     assert press("Tab").startswith("patch 1, row 1, column 1: ")
     press("ArrowRight", "Enter")  # what it takes from patch 2; then patch 2 looks itself
-    assert said(card).startswith("Patch 2 takes most")
+    assert said(card).startswith("Patch 2 attends most")
     press("Tab", "ArrowDown")  # the picture
     assert_close(shares(card), expected(reference(vit, images[1])[0][0, 1, 2]))
     press("Tab", "Space")  # the head
     assert "1 of 6 heads off" in said(card)
     press("Tab", "Tab", "Tab", "Enter")  # past the patches and the surprise to "Reset"
-    assert said(card).startswith("Patch 25 takes most")
+    assert said(card).startswith("Patch 25 attends most")
     press("Tab", "Tab", "Enter")  # past the link to the numbers
     expect(card.locator("tbody tr")).to_have_count(6)
 
@@ -393,7 +394,7 @@ def test_a_surprise_is_the_map_that_hears_the_fewest(book, vit, images):
     card.get_by_role("button", name="Surprise me").click()
     rows = [reference(vit, image)[0][:, :, 0] for image in images]
     narrowest = torch.stack([torch.special.entr(row).sum(dim=-1) for row in rows]).flatten()
-    assert facts(card)["hears"] == f"{narrowest.min().exp():.1f} of 50 tokens"
+    assert facts(card)["attends to"] == f"{narrowest.min().exp():.1f} of 50 tokens"
     first = said(card).now
     card.get_by_role("button", name="Surprise me").click()
     assert said(card) != first
@@ -414,11 +415,11 @@ def test_a_model_without_a_class_token(book, images):
     card = page.locator(".vt-card")
     card.wait_for()
     assert soon(card.get_by_role("button", name="class token").count) == 0
-    assert said(card).startswith("Patch 4 is dropped, so patch 6 looks. ")
+    assert said(card).startswith("Patch 4 is removed, so patch 6 attends. ")
     cell = card.get_by_role("gridcell", name="patch 6, row 1, column 6").first
     cell.hover()
     cell.click()
-    assert said(card).startswith("This patch has to stay")
+    assert said(card).startswith("The last patch has to stay")
 
 
 def test_every_patch_dropped_leaves_the_class_token_alone(book, vit, images):
@@ -426,7 +427,7 @@ def test_every_patch_dropped_leaves_the_class_token_alone(book, vit, images):
     card = page.locator(".vt-card")
     assert shares(card) == [None] * 49
     best = reference(vit, images[0], range(49))[1][-1].argmax()
-    assert f"The model says {CLASSES[best]}" in said(card)
+    assert f"The model predicts {CLASSES[best]}" in said(card)
     assert page.noise == []
 
 

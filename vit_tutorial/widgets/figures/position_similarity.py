@@ -83,8 +83,8 @@ class PositionSimilarity(Figure):
         ]
         words = (
             f"Cosine similarities of the position embeddings of {rows} by "
-            f"{columns} patches. Mean similarity of position "
-            f"{self.position + 1}: {', '.join(means)}."
+            f"{columns} patches. Position {self.position + 1} has mean "
+            f"similarity {', '.join(means)}."
         )
         return svg, words.replace("-", "−")
 

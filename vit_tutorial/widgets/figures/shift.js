@@ -1,5 +1,5 @@
-// Who minds a shift? One image, moved or with its patches shuffled, read by a
-// ViT and by a CNN, both trained on few images or on many.
+// Which model does a shift hurt more? One image, moved or with its patches
+// shuffled, read by a ViT and by a CNN, both trained on few images or on many.
 
 import { Figure, live } from "../page/live.js";
 import { askFirst } from "../page/guess.js";
@@ -23,7 +23,7 @@ const SEEDS = 1000;
 const READERS = ["the ViT", "the CNN"];
 
 class Shift extends Figure {
-  static question = "Who minds a shift?";
+  static question = "Which model does a shift hurt more?";
   static state = ["picture", "right", "down", "seed", "size"];
   static inputs = [
     "vit_few",
@@ -41,10 +41,10 @@ class Shift extends Figure {
     if (!this.get("averages").length) return;
     askFirst(
       this.card,
-      `Two models, trained on ${grouped(this.get("sizes")[0])} pictures, ` +
-        `read ${grouped(this.get("held_out"))} others, all moved by ` +
-        `${FARTHEST} pixels. Which of the two loses more of its right answers?`,
-      ["the ViT", "the CNN", "both lose about as many"],
+      `Two models, trained on ${grouped(this.get("sizes")[0])} images, ` +
+        `classify ${grouped(this.get("held_out"))} others, all moved by ` +
+        `${FARTHEST} pixels. Which one’s accuracy falls more?`,
+      ["the ViT", "the CNN", "both about equally"],
     );
   }
 
@@ -73,10 +73,10 @@ class Shift extends Figure {
       "p",
       { class: "vt-shift-key" },
       element("span", { class: "vt-shift-mark", "aria-hidden": "true" }),
-      "what it said of the picture as it was",
+      "probability for the original image",
     );
     this.card.figure.replaceChildren(
-      element("div", {}, label("what both see"), this.seen.el),
+      element("div", {}, label("what both models see"), this.seen.el),
       element("div", { class: "vt-shift-answers" }, ...columns, key, this.many),
     );
   }
@@ -85,10 +85,10 @@ class Shift extends Figure {
     const { card } = this;
     card.controls.replaceChildren();
     const names = this.pictures.map(({ name }) => name);
-    this.choice = card.choice("picture", names, () =>
+    this.choice = card.choice("image", names, () =>
       this.change({ picture: this.choice.selectedIndex }),
     );
-    const sizes = this.get("sizes").map((size) => `${grouped(size)} pictures`);
+    const sizes = this.get("sizes").map((size) => `${grouped(size)} images`);
     this.size = card.choice("trained on", sizes, () =>
       this.change({ size: this.size.selectedIndex }),
     );
@@ -97,7 +97,7 @@ class Shift extends Figure {
     this.shuffle = card.checkbox("shuffle patches", () =>
       this.change({ seed: this.shuffle.checked ? 1 : 0 }),
     );
-    card.button("another order", () =>
+    card.button("Shuffle again", () =>
       this.change({ seed: (this.get("seed") % (SEEDS - 1)) + 1 }),
     );
     card.button("Surprise me", () => this.surprise());
@@ -162,8 +162,8 @@ class Shift extends Figure {
     const all = [now[0], before[0], now[1], before[1]];
     const shares = (i) => all.map((each) => percent(each[i]));
     this.card.tabulate(
-      `${what}; trained on ${grouped(this.get("sizes")[size])} pictures`,
-      ["share", "ViT", "ViT before", "CNN", "CNN before"],
+      `${what}; trained on ${grouped(this.get("sizes")[size])} images`,
+      ["probability", "ViT", "ViT before", "CNN", "CNN before"],
       () => [
         ...this.names.map((name, i) => [name, ...shares(i)]),
         ...this.measured().rows(),
@@ -253,8 +253,8 @@ class Measured {
   // averages: undefined where nothing was measured.
   constructor(averages, heldOut) {
     this.averages = averages;
-    this.images = `${grouped(heldOut)} pictures`;
-    this.heldOut = `${grouped(heldOut)} held-out pictures`;
+    this.images = `${grouped(heldOut)} images`;
+    this.heldOut = `${grouped(heldOut)} held-out images`;
   }
 
   // For the shift or the shuffling that is shown.
@@ -266,13 +266,13 @@ class Measured {
       ? "with their patches shuffled"
       : pixels
         ? `moved by ${pixels} in one direction`
-        : "as they are";
+        : "left unchanged";
     const [one, other] = [vit, cnn].map(({ shift, shuffle }) =>
       percent(seed ? shuffle : shift[pixels]),
     );
     const [first, second] = [vit, cnn].map(({ shift }) => percent(shift[0]));
     const before =
-      seed || pixels ? ` (as they are: ${first} and ${second})` : "";
+      seed || pixels ? ` (unchanged: ${first} and ${second})` : "";
     return (
       `Of ${this.heldOut} ${what}, this ViT gets ${one} right and this CNN ` +
       `${other}${before}.`
@@ -283,7 +283,7 @@ class Measured {
     if (!this.averages) return [];
     const { vit, cnn } = this.averages;
     const row = (what, share) => [
-      `${this.images} right, ${what}`,
+      `accuracy on ${this.images}, ${what}`,
       ...[share(vit), vit.shift[0], share(cnn), cnn.shift[0]].map(percent),
     ];
     return [
@@ -318,19 +318,19 @@ function summary(names, state, now, before) {
   const asItIs = !(state.right || state.down || state.seed);
   const verdicts = READERS.map((reader, i) =>
     asItIs
-      ? `${reader} says ${bestAnswer(names, now[i])}`
+      ? `${reader} predicts ${bestAnswer(names, now[i])}`
       : `${reader} ${verdict(names, now[i], before[i])}`,
   );
   return `${capitalised(where(state))}: ${verdicts.join("; ")}.`;
 }
 
-// "changes its mind: sneaker 56%, was ankle boot 81%"
+// "now predicts sneaker 56%, was ankle boot 81%"
 function verdict(names, now, before) {
   const said = bestAnswer(names, now);
   if (highestOf(now) === highestOf(before)) {
-    return `stays with ${said} (was ${percent(Math.max(...before))})`;
+    return `still predicts ${said}, was ${percent(Math.max(...before))}`;
   }
-  return `changes its mind: ${said}, was ${bestAnswer(names, before)}`;
+  return `now predicts ${said}, was ${bestAnswer(names, before)}`;
 }
 
 // What is done to the image: "moved by 3 to the right and 1 up".

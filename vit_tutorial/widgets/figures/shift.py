@@ -28,10 +28,10 @@ MODELS = ("vit_few", "cnn_few", "vit_many", "cnn_many")
 
 
 class Shift(Figure):
-    """Who minds a shift?
+    """Which model does a shift hurt more?
 
     An image is moved by up to 4 pixels, its patches are shuffled on request,
-    and a ViT and a CNN say what they see: a pair that was trained on few
+    and a ViT and a CNN predict its class: a pair that was trained on few
     images, and a pair that was trained on many.
 
     Args:
@@ -126,7 +126,7 @@ class Shift(Figure):
         svg = drawing(
             420,
             226,
-            panel(picture_pixels(image), 0, 200, "the picture", grid=grid),
+            panel(picture_pixels(image), 0, 200, "the image", grid=grid),
             panel(picture_pixels(moved), 220, 200, what, grid=grid),
         )
         models = {
@@ -134,13 +134,14 @@ class Shift(Figure):
             "CNN": (self.cnn_few, self.cnn_many)[self.size],
         }
         said = [
-            f"the {kind} says {answer(payload, moved)} "
+            f"the {kind} predicts {answer(payload, moved)} "
             f"(before: {answer(payload, image)})"
             for kind, payload in models.items()
         ]
         words = (
-            f"{picture['name']}: the picture, and the same {what}. Trained on "
-            f"{self.sizes[self.size]:,} pictures, {' and '.join(said)}."
+            f"{picture['name']}: the original image, and the image {what}. "
+            f"Trained on {self.sizes[self.size]:,} images, "
+            f"{' and '.join(said)}."
         )
         return svg, words
 
@@ -184,7 +185,7 @@ def pack_models(models: Mapping[int, tuple[ViT, CNN]]) -> list[dict]:
     counts = {size: len(both) for size, both in models.items()}
     if list(counts.values()) != [2, 2]:
         raise ValueError(
-            "models are two pairs, {training pictures: (ViT, CNN)}; got "
+            "models are two pairs, {training images: (ViT, CNN)}; got "
             f"{counts} of them"
         )
     return [
@@ -213,7 +214,7 @@ def check_models(
     expected = [vit["channels"], *pair(vit["image_size"])]
     if pictures[0]["shape"] != expected:
         raise ValueError(
-            f"these models read pictures of shape {tuple(expected)}, got "
+            f"these models read images of shape {tuple(expected)}, got "
             f"{tuple(pictures[0]['shape'])}"
         )
 
@@ -223,8 +224,7 @@ def pack_records(records: Mapping, sizes: Sequence[int]) -> list[dict]:
     when shuffled."""
     if list(records) != list(sizes):
         raise ValueError(
-            f"records are of {list(sizes)} training pictures, "
-            f"got {list(records)}"
+            f"records are of {list(sizes)} training images, got {list(records)}"
         )
     return [
         {

@@ -1,6 +1,6 @@
-// Where does it look? One token's maps of all layers and heads at once, and one
-// of them large. Patches can be dropped and heads switched off: the maps and
-// the prediction follow.
+// What does each head attend to? One token's maps of all layers and heads at
+// once, and one of them large. Patches can be removed and heads switched off:
+// the maps and the prediction follow.
 
 import { Figure, live } from "../page/live.js";
 import { HeadMaps } from "../page/head_maps.js";
@@ -16,7 +16,7 @@ import { ChosenMap, titled } from "./where_it_looks_chosen.js";
 import { Readings } from "./where_it_looks_readings.js";
 
 class WhereItLooks extends Figure {
-  static question = "Where does it look?";
+  static question = "What does each head attend to?";
   static state = ["picture", "layer", "head", "query", "dropped", "heads_off"];
   static inputs = ["vit", "pictures"];
 
@@ -44,18 +44,18 @@ class WhereItLooks extends Figure {
     this.buildControls();
   }
 
-  // Who looks.
+  // The token that attends.
   buildAsking() {
     this.asks = new TokenGrid({
       vit: this.vit,
-      label: "Which patch looks; Space drops it or brings it back",
+      label: "The patch that attends; Space removes or restores it",
       behind: element("canvas"),
       move: (token) => this.ask(token),
       pick: (token) => this.pick(token),
       hover: (token) => token !== null && this.ask(token),
     });
     this.asking = label();
-    const hint = label("point to look, click to drop", "vt-below");
+    const hint = label("point to choose, click to remove", "vt-below");
     return column(this.asking, this.asks.el, hint);
   }
 
@@ -76,7 +76,7 @@ class WhereItLooks extends Figure {
       if (key === " " || key === "Enter") this.toggleHead();
     });
     const title = label(
-      "every map: a row for each head, a column for each layer",
+      "all maps: a row for each head, a column for each layer",
     );
     const all = column(title, this.maps.el);
     all.classList.add("vt-all");
@@ -89,8 +89,8 @@ class WhereItLooks extends Figure {
     return element(
       "div",
       { class: "vt-answered" },
-      column(label("what it says (mark: of the whole)"), this.answer),
-      column(label("read after layer"), this.layers),
+      column(label("prediction (mark: unchanged model)"), this.answer),
+      column(label("prediction after layer"), this.layers),
     );
   }
 
@@ -98,17 +98,17 @@ class WhereItLooks extends Figure {
     const { card } = this;
     card.controls.replaceChildren();
     const names = this.pictures.map(({ name }) => name);
-    this.choice = card.choice("picture", names, () =>
+    this.choice = card.choice("image", names, () =>
       this.change({ picture: this.choice.selectedIndex }),
     );
     this.off = card.checkbox("", () => this.toggleHead());
     this.offLabel = this.off.nextSibling;
-    card.button("all patches back", () => this.change({ dropped: [] }));
+    card.button("Restore all", () => this.change({ dropped: [] }));
     card.button("Surprise me", () => card.attempt(() => this.surprise()));
     this.addResetAndLink();
   }
 
-  // Let another token look, if it is there.
+  // Let another token attend, if it is there.
   ask(query) {
     const { query: before, dropped } = this.state();
     if (query !== before && !dropped.includes(query - this.prefix)) {
@@ -116,8 +116,8 @@ class WhereItLooks extends Figure {
     }
   }
 
-  // A patch that looks already is dropped, one that is dropped comes back: so a
-  // tap is enough.
+  // A patch that attends already is removed, one that is removed comes back: so
+  // a tap is enough.
   pick(query) {
     const { query: before, dropped } = this.state();
     const place = query - this.prefix;
@@ -130,8 +130,7 @@ class WhereItLooks extends Figure {
       this.change({ dropped: [...dropped, place].sort((a, b) => a - b) });
     } else {
       this.card.say(
-        "This patch has to stay: the model has no class token, and it is the " +
-          "last one.",
+        "The last patch has to stay, because this model has no class token.",
       );
     }
   }
@@ -211,13 +210,13 @@ class WhereItLooks extends Figure {
       selected: asking,
       name: (token) =>
         token < this.prefix
-          ? "class token looks"
-          : this.where(token) + (isDropped(token) ? ": dropped" : ""),
+          ? "class token attends"
+          : this.where(token) + (isDropped(token) ? ": removed" : ""),
     });
     this.asks.patches.cells.forEach((cell, place) => {
       cell.dataset.dropped = dropped.includes(place);
     });
-    this.asking.textContent = `${this.name(asking)} looks`;
+    this.asking.textContent = `${this.name(asking)} attends`;
   }
 
   drawMaps({ layer, head, maps }) {
@@ -258,7 +257,7 @@ class WhereItLooks extends Figure {
   say(view) {
     const { query, isGone, asking } = view;
     const instead = isGone
-      ? `${capitalised(this.name(query))} is dropped, so ${this.name(asking)} looks. `
+      ? `${capitalised(this.name(query))} is removed, so ${this.name(asking)} attends. `
       : "";
     this.card.say(instead + this.aboutMap(view) + this.aboutPrediction(view));
   }
@@ -266,8 +265,8 @@ class WhereItLooks extends Figure {
   aboutMap({ asking, chosen }) {
     if (chosen.isOff) return `${capitalised(titled(chosen))} is off. `;
     if (chosen.first < 0) return "";
-    const most = `${percent(chosen.highest)}, from patch ${chosen.first + 1}`;
-    return `${capitalised(this.name(asking))} takes most, ${most}. `;
+    const most = `to patch ${chosen.first + 1}, ${percent(chosen.highest)}`;
+    return `${capitalised(this.name(asking))} attends most ${most}. `;
   }
 
   aboutPrediction({ picture: index, reading, dropped, heads_off }) {
@@ -277,23 +276,25 @@ class WhereItLooks extends Figure {
     );
     const { depth, heads } = this.vit.config;
     const changes = [
-      [dropped.length, this.count, "patches dropped"],
+      [dropped.length, this.count, "patches removed"],
       [heads_off.length, depth * heads, "heads off"],
     ]
       .filter(([number]) => number)
       .map(([number, all, what]) => `${number} of ${all} ${what}`);
-    const since = changes.length ? `, was ${was}: ${changes.join(", ")}` : "";
-    return `The model says ${is}${since}.`;
+    const since = changes.length
+      ? `, was ${was}, with ${changes.join(" and ")}`
+      : "";
+    return `The model predicts ${is}${since}.`;
   }
 
   tabulate({ picture: index, asking, maps }) {
     this.card.tabulate(
-      `Where ${this.name(asking)} looks in ${this.pictures[index].name}`,
+      `What ${this.name(asking)} attends to in ${this.pictures[index].name}`,
       [
         "map",
         "highest",
-        "from",
-        "hears tokens",
+        "to",
+        "effective tokens",
         "class token",
         "head’s distance, pixels",
       ],
@@ -309,8 +310,8 @@ class WhereItLooks extends Figure {
     return whereIs(token - this.prefix, this.vit.grid[1]);
   }
 
-  // Of each image the map that hears the fewest tokens, the narrowest of all
-  // first.
+  // Of each image the map that attends to the fewest tokens, the narrowest of
+  // all first.
   surprise() {
     this.surprises ??= new Surprises(
       this.readings.narrowest(),
@@ -326,8 +327,8 @@ function described(map) {
   if (map.isOff) return `${titled(map)}: off`;
   if (map.first < 0) return `${titled(map)}: no patch is left`;
   return (
-    `${titled(map)}: most, ${percent(map.highest)}, from patch ` +
-    `${map.first + 1}, hears ${map.heard.toFixed(1)} tokens`
+    `${titled(map)}: highest ${percent(map.highest)}, to patch ` +
+    `${map.first + 1}; attends to ${map.heard.toFixed(1)} tokens`
   );
 }
 

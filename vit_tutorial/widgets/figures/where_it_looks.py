@@ -1,4 +1,4 @@
-"""Where does each token look, in every layer and every head? (Chapter 9)"""
+"""What does each token attend to, in every layer and head? (Chapter 9)"""
 
 from collections.abc import Iterable, Sequence
 
@@ -35,29 +35,28 @@ SIDE, STEP = 44, 48  # of a small map, and from one to the next: pixels
 
 
 class WhereItLooks(Figure):
-    """Where does it look?
+    """What does each head attend to?
 
     All maps of one token, a row for each head and a column for each layer, and
-    one of them large. Patches can be dropped and heads switched off; the maps
+    one of them large. Patches can be removed and heads switched off; the maps
     and the prediction follow.
 
     Args:
         vit: the reader's own; the figure computes with its weights in 8 bits
             (see `page_vit`).
         images: uint8 (n, c, H, W), of the model's size.
-        names: what the figure calls each picture; without them they are
-            numbered.
+        names: what the figure calls each image; without them they are numbered.
         picture: which of them, counted from 0.
         layer, head: the map drawn large, counted from 0; without `layer` the
             last one.
-        query: which token looks: 0 is the class token, where there is one, then
-            come the patches.
+        query: which token attends: 0 is the class token, where there is one,
+            then come the patches.
         dropped: patches whose tokens do not enter the encoder, counted row by
-            row from 0. If one of them is to look, the first token that is there
-            looks instead.
+            row from 0. If one of them is to attend, the first token that is
+            there attends instead.
         heads_off: (layer, head) of heads that send nothing.
 
-    Raises ValueError for a model, pictures or a number that does not fit.
+    Raises ValueError for a model, images or a number that does not fit.
     """
 
     script = "where_it_looks"
@@ -159,7 +158,7 @@ class WhereItLooks(Figure):
                 picture_pixels(unpack_picture(image)),
                 0,
                 200,
-                f"{name} looks",
+                f"{name} attends",
                 grid=vit.grid,
                 selected=asking - prefix if asking >= prefix else None,
             ),
@@ -177,14 +176,14 @@ class WhereItLooks(Figure):
 
         first = int(shares.argmax())
         most = (
-            f"takes most, {chosen.max():.0%}, from patch {chosen.argmax() + 1}"
+            f"attends most to patch {chosen.argmax() + 1}, {chosen.max():.0%}"
         )
         words = (
-            f"{image['name']}, and where {name} looks in {config['depth']} "
-            f"layers of {config['heads']} heads. In layer {self.layer + 1}, "
-            f"head {self.head + 1}, it "
-            f"{most if chosen.any() else 'takes nothing'}. With {len(keep)} of "
-            f"{count} patches the model says "
+            f"{image['name']}, and what {name} attends to in "
+            f"{config['depth']} layers of {config['heads']} heads. In layer "
+            f"{self.layer + 1}, head {self.head + 1}, it "
+            f"{most if chosen.any() else 'attends to nothing'}. With "
+            f"{len(keep)} of {count} patches, the model predicts "
             f"{class_name(self.vit['config'], first)}, {shares[first]:.0%}."
         )
         return svg, words

@@ -1,5 +1,5 @@
-// One map, large: what a token takes from each of the others, and what the map
-// amounts to.
+// One map, large: how much a token attends to each of the others, and what the
+// map amounts to.
 
 import { TokenGrid } from "../page/token_grid.js";
 import { column, element, label } from "../page/elements.js";
@@ -9,13 +9,13 @@ import { nameOf, percent, whereIs } from "../page/words.js";
 export class ChosenMap {
   #map;
 
-  // ask(token): let this one look instead.
+  // ask(token): let this one attend instead.
   constructor(vit, ask) {
     this.prefix = vit.numPrefix;
     this.columns = vit.grid[1];
     this.gets = new TokenGrid({
       vit,
-      label: "What it takes from each patch",
+      label: "Its attention weight for each patch",
       move: (token) => this.note(token),
       pick: ask,
       hover: (token) => this.note(token),
@@ -26,8 +26,8 @@ export class ChosenMap {
     this.el = column(this.title, this.gets.el, this.scale, this.facts);
   }
 
-  // chosen: a map of a `reading`; asking, token: who looks, among all tokens and
-  // among those that are there.
+  // chosen: a map of a `reading`; asking, token: which token attends, among all
+  // tokens and among those that are there.
   show({ chosen, reading, asking, token }) {
     this.#map = chosen;
     this.title.textContent = titled(chosen);
@@ -54,14 +54,14 @@ export class ChosenMap {
     return [
       fact("highest", map.first < 0 ? "–" : most),
       ...(this.prefix ? [fact("class token", percent(map.fromClass))] : []),
-      fact("hears", map.isOff ? "–" : tokens),
-      fact(`${nameOf(asking, this.prefix)} looks`, inPixels(distance)),
-      fact("this head looks", inPixels(map.distance)),
-      fact("spread evenly", inPixels(reading.even)),
+      fact("attends to", map.isOff ? "–" : tokens),
+      fact(`distance, ${nameOf(asking, this.prefix)}`, inPixels(distance)),
+      fact("distance, whole head", inPixels(map.distance)),
+      fact("distance if uniform", inPixels(reading.even)),
     ];
   }
 
-  // The share of one token, for a look.
+  // The weight of one token, for a look.
   note(token) {
     const name =
       token < this.prefix ? "class token" : nameOf(token, this.prefix);
@@ -87,7 +87,7 @@ export class ChosenMap {
   #given(token) {
     if (this.#map.isOff && token >= this.prefix) return "the head is off";
     const share = this.#share(token);
-    return share === null ? "dropped" : percent(share);
+    return share === null ? "removed" : percent(share);
   }
 }
 
@@ -100,5 +100,5 @@ function fact(name, value) {
 }
 
 function inPixels(distance) {
-  return distance >= 0 ? `${distance.toFixed(1)} px far` : "–";
+  return distance >= 0 ? `${distance.toFixed(1)} px` : "–";
 }

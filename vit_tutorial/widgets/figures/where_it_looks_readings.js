@@ -1,5 +1,5 @@
 // What a ViT makes of its images, with some patches dropped and some heads off:
-// its predictions, its attention maps, and how far each patch looks.
+// its predictions, its attention maps, and how far away each patch attends.
 
 import { heard, rowOf } from "../page/rollout.js";
 import { probabilities } from "../page/page_model.js";
@@ -33,8 +33,8 @@ export class Readings {
     return this.#latest.reading;
   }
 
-  // Of each image, the map of the class token, or else of any patch, that hears
-  // the fewest tokens.
+  // Of each image, the map of the class token, or else of any patch, that
+  // attends to the fewest tokens.
   narrowest() {
     const { heads } = this.vit.config;
     return this.images.map(({ bytes }, picture) => {
@@ -78,9 +78,9 @@ class Reading {
     this.measure();
   }
 
-  // How far each patch looks in each head: the distance in pixels, weighted by
-  // attention between patches alone, as in the figure of mean attention
-  // distances. reach[layer][head]: a distance a patch; even: what it would be
+  // How far away each patch attends in each head: the distance in pixels,
+  // weighted by attention between patches alone, as in the figure of mean
+  // attention distances. reach[layer][head]: a distance a patch; even: what it would be
   // if attention were spread evenly.
   measure() {
     const { vit, places, n } = this;
@@ -103,7 +103,7 @@ class Reading {
     );
   }
 
-  // One map, as the figure shows it: what one token takes from the others.
+  // One map, as the figure shows it: how one token attends to the others.
   map(layer, head, token) {
     const row = rowOf(this.layers[layer].attention, this.n, head, token);
     const isOff = this.isOff(layer, head);
@@ -123,8 +123,8 @@ class Reading {
     };
   }
 
-  // How far one token looks in a head; undefined for the class token, which has
-  // no place.
+  // How far away one token attends in a head; undefined for the class token,
+  // which has no place.
   distance(layer, head, token) {
     return this.reach[layer][head][token - this.vit.numPrefix];
   }
