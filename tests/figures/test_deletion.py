@@ -133,7 +133,7 @@ def test_it_begins_with_the_whole_picture(vit, images):
 def test_without_a_class_token_there_is_no_order(images):
     with pytest.raises(ValueError, match=r"\(pool='mean'\), so give one with pool=\"cls\""):
         Deletion(ViT(**SIZES | {"pool": "mean"}), images)
-    with pytest.raises(ValueError, match=r"this model reads pictures of shape \(n, 1, 28, 28\)"):
+    with pytest.raises(ValueError, match=r"this model reads images of shape \(n, 1, 28, 28\)"):
         Deletion(ViT(**SIZES), images[0])
 
 
@@ -141,7 +141,7 @@ def test_the_words_say_what_the_chapter_computes(vit, images, chapter):
     figure = Deletion(vit, images, ["one", "two", "three"], picture=2, method="rollout")
     words = figure.still()[1]
     best = chapter["answers"][2]
-    assert words.startswith(f"three: the model says {CLASSES[best]}")
+    assert words.startswith(f"three: the model predicts {CLASSES[best]}")
     for name in METHODS:
         assert f"{name} {chapter['areas'][name][2]:.2f}" in words
 
@@ -152,7 +152,7 @@ def test_the_words_say_what_the_chapter_computes(vit, images, chapter):
 def test_orders_curves_and_areas_are_the_chapter_s(book, vit, images, chapter):
     card = started(book.open(Deletion(vit, images, picture=1)))
     before, best = chapter["before"][1], chapter["answers"][1]
-    assert said(card).startswith(f"{CLASSES[best]} {100 * before[best]:.0f}%, was ")
+    assert said(card).startswith(f"P({CLASSES[best]}) is {100 * before[best]:.0f}%, was ")
     seen = table(card).now
     assert list(seen) == METHODS
     for name, (area, curve) in seen.items():
@@ -187,9 +187,9 @@ def test_what_is_removed_and_what_is_left(book, vit, images, chapter, method, go
         "(all) => all.map((each) => parseFloat(each.style.left))"
     )
     assert marks == pytest.approx((100 * chapter["before"][0]).tolist(), abs=0.01)
-    assert f": {gone} of 49 patches removed, by " in said(card)
+    assert f", with {gone} of 49 patches removed by " in said(card)
     best, first = shares.argmax(), chapter["answers"][0]
-    other = f"; the answer is {CLASSES[best]} "
+    other = f"; the model predicts {CLASSES[best]} "
     assert said(card).becomes(lambda text: (other in text) == bool(best != first))
 
 
@@ -253,7 +253,7 @@ def test_by_mouse(book, vit, images, chapter):
     assert "repeating-linear-gradient" in soon(hatched.evaluate, look)
     card.locator(".vt-order", has_text="contrast").click()
     assert removed(card) == sorted(chapter["orders"]["contrast"][0, :4].tolist())
-    card.get_by_label("picture", exact=True).select_option("picture 3")
+    card.get_by_label("image", exact=True).select_option("image 3")
     assert removed(card) == sorted(chapter["orders"]["contrast"][2, :4].tolist())
     card.get_by_role("button", name="Reset").click()
     assert removed(card) == []
@@ -274,7 +274,7 @@ def test_by_keyboard_alone(book, vit, images, chapter):
     card.wait_for()
     press = presses(page, "e.ariaLabel ?? e.labels?.[0]?.textContent")
 
-    assert press("Tab", "Tab", "Enter") == "picture"  # the second guess; the figure opens
+    assert press("Tab", "Tab", "Enter") == "image"  # the second guess; the figure opens
     expect(card.get_by_text("Your guess: rollout.")).to_be_visible()
     press("Tab", "End")  # how much is removed
     assert removed(card) == [*range(49)]
@@ -293,7 +293,7 @@ def test_by_keyboard_alone(book, vit, images, chapter):
     press("Space")
     assert removed(card) == sorted(order[: order.index(48) + 1])
     press("Tab", "Tab", "ArrowDown")  # past the orders to the picture
-    assert soon(card.get_by_label("picture", exact=True).evaluate, "(e) => e.selectedIndex") == 1
+    assert soon(card.get_by_label("image", exact=True).evaluate, "(e) => e.selectedIndex") == 1
     press("Tab", "Tab", "Tab", "Enter")  # past the share and the surprise to "Reset"
     assert removed(card) == []
     press("Tab", "Tab", "Enter")  # past the link to the numbers
@@ -305,7 +305,7 @@ def test_a_surprise_is_where_the_last_layer_falls_behind_contrast(book, vit, ima
     behind = chapter["areas"]["last layer"] - chapter["areas"]["contrast"]
     for index in behind.argsort(descending=True).tolist():
         card.get_by_role("button", name="Surprise me").click()
-        expect(card.get_by_label("picture", exact=True)).to_have_value(str(index))
+        expect(card.get_by_label("image", exact=True)).to_have_value(str(index))
         expect(card.get_by_role("radio", name="last layer")).to_be_checked()
 
 
@@ -335,7 +335,7 @@ def test_nothing_goes_on_computing_for_a_figure_that_is_gone(notebook, vit, imag
     page = notebook(figure, before=LIVING)
     card = started(page)
     page.evaluate("(pictures) => model.set('pictures', pictures)", figure.pictures[1:])
-    assert soon(card.get_by_text("Patches of this picture").count) == 0  # it asks once
+    assert soon(card.get_by_text("patches of this image").count) == 0  # it asks once
     assert soon(page.evaluate, "living") == 1
     page.evaluate("model.set('picture', 1); stop()")  # in the middle of its curves
     assert page.evaluate("living") == 0

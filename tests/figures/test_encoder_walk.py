@@ -27,9 +27,9 @@ STAGES = [
         f"layer {layer}: {step} (equation {equation})"
         for layer in (1, 2)
         for what, equation in (("attention", 2), ("MLP", 3))
-        for step in (f"norm for {what}", what, f"+ {what}")
+        for step in (f"normalise for {what}", what, f"+ {what}")
     ),
-    "last norm (equation 4)",
+    "last layer norm (equation 4)",
     "head (reads y of equation 4)",
 ]
 
@@ -132,9 +132,9 @@ def bars(card):
 def test_what_is_no_model_or_picture_is_refused(vit, images):
     with pytest.raises(ValueError, match="not a Linear"):
         EncoderWalk(torch.nn.Linear(1, 1), images, NAMES)
-    with pytest.raises(ValueError, match=r"pictures of shape \(n, 1, 28, 28\)"):
+    with pytest.raises(ValueError, match=r"images of shape \(n, 1, 28, 28\)"):
         EncoderWalk(vit, torch.zeros(3, 1, 32, 32, dtype=torch.uint8), NAMES)
-    with pytest.raises(ValueError, match="a name for each picture, got 2 for 3"):
+    with pytest.raises(ValueError, match="a name for each image, got 2 for 3"):
         EncoderWalk(vit, images, NAMES[:2])
 
 
@@ -142,9 +142,9 @@ def test_the_words_are_what_hooks_in_pytorch_hear(figure, walk):
     lengths = [walk.stream(done)[9].norm() for done in (0, 4)]
     added = [each[9].norm() for each in walk.added]
     assert figure(token=9).still()[1] == (
-        "A picture (Top) in 7 by 7 patches, and the way of patch 9 through the encoder: it enters "
-        f"{lengths[0]:.1f} long, 4 steps each add a vector, {min(added):.1f} to {max(added):.1f} "
-        f"long, and it leaves {lengths[1]:.1f} long."
+        "An image (Top) in 7 by 7 patches, and the way of patch 9 through the encoder: it enters "
+        f"with norm {lengths[0]:.1f}, 4 steps each add a vector with norm {min(added):.1f} to "
+        f"{max(added):.1f}, and it leaves with norm {lengths[1]:.1f}."
     )
     assert "the way of patch 25 " in figure().still()[1]  # the middle one, for token 0 is the class
     assert "the way of the class token " in figure(token=0).still()[1]
@@ -200,12 +200,12 @@ def test_every_stage_is_what_hooks_in_pytorch_hear(book, figure, walk, token):
         elif at < 14:
             check(**{
                 "stream": walk.stream(number)[token],
-                "norm": walk.normed[number][token],
+                "normed": walk.normed[number][token],
                 "+ added": walk.added[number][token] if kind else None,
                 "= stream": stream if kind == 2 else None,
             })  # fmt: skip
         elif at == 14:
-            check(**{"stream": walk.last[0], "norm: y": walk.vit.mlp_head[0](walk.last[0])})
+            check(stream=walk.last[0], y=walk.vit.mlp_head[0](walk.last[0]))
         else:
             check(y=walk.vit.mlp_head[0](walk.last[0]), logits=walk.logits)
         if 0 < at < 15:
@@ -215,7 +215,7 @@ def test_every_stage_is_what_hooks_in_pytorch_hear(book, figure, walk, token):
             )
             assert found[2] or found[1] == "0"
         assert bars(card) == pytest.approx((100 * walk.answer(done)).tolist(), abs=0.51)
-        card.get_by_role("button", name="next").click(force=True)  # at the end it does nothing
+        card.get_by_role("button", name="Next").click(force=True)  # at the end it does nothing
     assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[-1]
     assert page.noise == []
 
@@ -230,7 +230,7 @@ def test_the_words_and_the_table_tell_the_lengths(book, figure, walk):
 
         def holds(text, lengths=lengths, shorter=new < old):
             assert [float(n) for n in re.findall(r"\d+\.\d+", text)] == lengths
-            assert ("shorter than before" in text) == shorter
+            assert ("smaller than before" in text) == shorter
 
         assert said(card).meets(holds)
     open_numbers(card)
@@ -310,19 +310,19 @@ def test_by_mouse(book, figure, walk):
     page = book.open(figure())
     card = open_card(page)
     card.get_by_role("gridcell", name="patch 9, row 2, column 2").click()
-    assert said(card) == "Patch 9 is 16 numbers, its pixels."
+    assert said(card) == "Patch 9 is 16 values, its pixels."
     card.get_by_role("button", name="class token").click()
     assert said(card).startswith("The class token has no pixels")
-    card.get_by_role("button", name="next").click()
-    card.get_by_role("button", name="next").click()
+    card.get_by_role("button", name="Next").click()
+    card.get_by_role("button", name="Next").click()
     assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[2]
-    card.get_by_role("button", name="back").click()
-    assert said(card).startswith("The class token enters the stream, ")
-    card.get_by_label("picture", exact=True).select_option("Boot")
+    card.get_by_role("button", name="Back").click()
+    assert said(card).startswith("The class token enters the stream with norm ")
+    card.get_by_label("image", exact=True).select_option("Boot")
     assert "Boot, and the class token" in soon(card.inner_text)
 
     card.get_by_role("button", name="Reset").click()
-    assert said(card) == "Patch 25 is 16 numbers, its pixels."
+    assert said(card) == "Patch 25 is 16 values, its pixels."
     ratios = torch.stack([
         added.norm(dim=-1) / walk.stream(step).norm(dim=-1) for step, added in enumerate(walk.added)
     ])  # fmt: skip
@@ -332,7 +332,7 @@ def test_by_mouse(book, figure, walk):
         assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[4 + 3 * step]
         token = tokens[step].item()
         name = f"Patch {token}" if token else "The class token"
-        assert said(card).startswith(f"{name}: to ")
+        assert said(card).startswith(f"{name} had norm ")
     assert page.noise == []
 
 
@@ -340,7 +340,7 @@ def test_by_touch(book, figure):
     page = book.open(figure(), width=360, has_touch=True)
     page.get_by_role("button", name="Show me").tap()
     page.get_by_role("gridcell", name="patch 9, row 2, column 2").tap()
-    page.get_by_role("button", name="next").tap()
+    page.get_by_role("button", name="Next").tap()
     assert said(page.locator(".vt-card")).startswith("Patch 9 enters the stream")
 
 
@@ -359,13 +359,13 @@ def test_by_keyboard_alone(book, figure):
     assert press("Shift+Tab", "Space") == "class token"
     assert said(card).startswith("The class token enters the stream")
     press("Tab", "Tab", "End")  # the slider
-    assert said(card).startswith("The head reads token 0: ")
+    assert said(card).startswith("The head reads token 0 and predicts ")
     press("Tab", "Enter", "Enter")  # back
     assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[13]
     press("Tab", "Enter", "Enter", "Enter", "Enter")  # next; at the end it stays, and the focus too
     assert soon(card.locator(".vt-walk-stage").inner_text) == STAGES[15]
-    assert soon(page.evaluate, "document.activeElement.textContent") == "next"
+    assert soon(page.evaluate, "document.activeElement.textContent") == "Next"
     press("Tab", "ArrowDown")  # the picture
     assert "Bag, and the class token" in soon(card.inner_text)
     press("Tab", "Tab", "Enter")  # past "Surprise me" to "Reset"
-    assert said(card) == "Patch 25 is 16 numbers, its pixels."
+    assert said(card) == "Patch 25 is 16 values, its pixels."

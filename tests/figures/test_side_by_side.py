@@ -247,7 +247,7 @@ def test_what_the_class_token_takes_is_told_and_drawn(book, figure, fashion, ima
     )
     for head, name in enumerate(names):
         first = rows[head, 1:].argmax()
-        assert name.startswith(f"{side}, head {head + 1}: most, ")
+        assert name.startswith(f"{side}, head {head + 1}: highest ")
         assert name.endswith(f"to patch {first + 1}")
     card.get_by_role("button", name="A is broken").click()
     assert f"sum to {sums.min():.2f} to {sums.max():.2f} instead of 1" in said(card)
@@ -268,7 +268,7 @@ def test_a_guess_by_mouse_is_answered_with_the_bug_and_its_property(book, figure
         button = card.get_by_role("button", name=f"{guess} is broken")
         button.click()
         expect(button).to_have_attribute("aria-pressed", "true")
-        verdict = "Right" if guess == side else "No"
+        verdict = "Right" if guess == side else "Wrong"
         assert said(card).startswith(f"{verdict}: {side} is broken. ")
         assert said(card).endswith(f"The property {BUGS[name].caught_by} catches it.")
         assert titles(card) == [f"{x}: {'broken' if x == side else 'right'}" for x in "AB"]
@@ -296,10 +296,10 @@ def test_by_keyboard_alone(book, figure):
     side = broken_side(0, 0)
     assert press("Tab") == "A is broken"
     press("Enter")
-    assert said(card).startswith(f"{'Right' if side == 'A' else 'No'}: {side} is broken. ")
+    assert said(card).startswith(f"{'Right' if side == 'A' else 'Wrong'}: {side} is broken. ")
     assert press("Tab") == "B is broken"
     press("Space")
-    assert said(card).startswith(f"{'Right' if side == 'B' else 'No'}: {side} is broken. ")
+    assert said(card).startswith(f"{'Right' if side == 'B' else 'Wrong'}: {side} is broken. ")
     press("Tab", "ArrowDown")  # the bug
     assert shown_case(card) == "2"
     press("Tab", "ArrowDown", "Tab", "ArrowLeft")  # the image, the layer

@@ -34,8 +34,8 @@ class Deletion extends Figure {
     this.card.root.classList.add("vt-deletion");
     const { shape, bytes } = this.pictures[this.get("picture")];
     const question =
-      "Patches of this picture are removed, the most important first. Which " +
-      "order takes the model’s answer away the fastest?";
+      "We remove patches of this image, the most important first. Which order " +
+      "destroys the prediction fastest?";
     askFirst(
       this.card,
       element(
@@ -58,7 +58,7 @@ class Deletion extends Figure {
     this.work = new Work(this.background, (error) => this.fail(error));
     this.vit = new ViT(this.get("vit"));
     if (!this.vit.numPrefix) {
-      throw new Error("the orders are what a class token takes; here is none");
+      throw new Error("the orders need a class token; this model has none");
     }
     this.count = this.vit.grid[0] * this.vit.grid[1];
     this.pictures = unpackPictures(this.get("pictures"));
@@ -85,7 +85,7 @@ class Deletion extends Figure {
     const { card, count } = this;
     card.controls.replaceChildren();
     const names = this.pictures.map(({ name }) => name);
-    const chosen = card.choice("picture", names, () => {
+    const chosen = card.choice("image", names, () => {
       this.change({ picture: chosen.selectedIndex });
     });
     const slider = card.slider("remove", {
@@ -180,7 +180,7 @@ class Deletion extends Figure {
       probability === undefined ? "…" : `${(100 * probability).toFixed(1)}%`;
     this.card.tabulate(
       `Probability of ${this.classes[test.first]} (${image}) by the share ` +
-        "removed, and the area under it",
+        "removed, and the area under the curve",
       ["order", "area", ...steps.map((gone) => percent(gone / test.count))],
       () =>
         METHODS.map((method) => [
@@ -199,7 +199,7 @@ class Deletion extends Figure {
       this.change({ picture, method: "last layer" });
     } else if (!this.isSearching) {
       this.isSearching = true;
-      this.card.say("Looking through the pictures …");
+      this.card.say("Searching the images …");
       this.work.start((many) => this.search(many));
     }
   }
@@ -227,7 +227,7 @@ class Patches {
     this.title = label();
     this.patches = new PatchGrid({
       grid: [rows, columns],
-      label: "The patches; Space removes all up to this one",
+      label: "The patches; Space removes all up to the current one",
       behind: element("canvas"),
       pick: removeUpTo,
     });
@@ -296,10 +296,10 @@ class Prediction {
     this.classes = classes;
     this.bars = element("ul");
     this.el = column(
-      label("what it says (mark: of the whole)"),
+      label("prediction (mark: with all patches)"),
       this.bars,
       label(
-        "A fifth order, relevance, needs gradients; the chapter computes it.",
+        "The chapter computes a fifth order, relevance, which needs gradients.",
         "vt-aside",
       ),
     );
@@ -315,12 +315,15 @@ class Prediction {
 
 function outcome(classes, { method, gone, test, left }) {
   const { first, before, count } = test;
-  const said = (c) => `${classes[c]} ${percent(left[c])}`;
   const now = left.indexOf(Math.max(...left));
-  const changed = now === first ? "" : `; the answer is ${said(now)}`;
+  const changed =
+    now === first
+      ? ""
+      : `; the model predicts ${classes[now]} ${percent(left[now])}`;
   return (
-    `${said(first)}, was ${percent(before[first])}: ${gone} of ${count} ` +
-    `patches removed, by ${SAID[method]}${changed}. ${verdict(test)}`
+    `P(${classes[first]}) is ${percent(left[first])}, was ` +
+    `${percent(before[first])}, with ${gone} of ${count} patches removed by ` +
+    `${SAID[method]}${changed}. ${verdict(test)}`
   );
 }
 
@@ -332,7 +335,7 @@ function verdict(test) {
   const best = METHODS.filter((_, i) => areas[i] === smallest);
   const names = best.map((method) => SAID[method]).join(" and ");
   const have = best.length > 1 ? "have" : "has";
-  return `On this picture ${names} ${have} the smallest area, ${smallest}.`;
+  return `On this image, ${names} ${have} the smallest area, ${smallest}.`;
 }
 
 export default live(Deletion);

@@ -39,11 +39,11 @@ class Deletion(Figure):
     """Do the maps tell the truth?
 
     Patches are removed, the most important first, in the order that one of four
-    rankings gives: "last layer" is what the class token takes from each patch
-    there, the mean over the heads; "rollout" is `attention_rollout`; "contrast"
-    is the standard deviation of a patch's pixels and needs no model; "at
-    random" draws an order for each image, the same every time. What is removed
-    is the token: it does not enter the encoder. The figure shows the
+    rankings gives: "last layer" is how much the class token attends to each
+    patch there, averaged over the heads; "rollout" is `attention_rollout`;
+    "contrast" is the standard deviation of a patch's pixels and needs no model;
+    "at random" draws an order for each image, the same every time. What is
+    removed is the token: it does not enter the encoder. The figure shows the
     probability of the class that the model predicts for the whole image.
     Relevance, the chapter's fifth ranking, needs gradients, and a page has
     none.
@@ -82,9 +82,10 @@ class Deletion(Figure):
         payload = page_vit(vit)
         if payload["config"]["pool"] != "cls":
             raise ValueError(
-                "the orders here are what the class token takes; this model "
-                f"has none (pool={payload['config']['pool']!r}), so give one "
-                'with pool="cls"'
+                "this figure orders patches by the class token's attention; "
+                "this model has no class token "
+                f"(pool={payload['config']['pool']!r}), so give one with "
+                'pool="cls"'
             )
         super().__init__(
             vit=payload,
@@ -132,11 +133,11 @@ class Deletion(Figure):
         )
         areas = [f"{name} {area(curves[name]):.2f}" for name in METHODS]
         words = (
-            f"{picture['name']}: the model says "
+            f"{picture['name']}: the model predicts "
             f"{class_name(self.vit['config'], predicted)}, "
-            f"{shares[predicted]:.0%}. Patches are removed, the most important "
-            "first; the area under the curve of that class's probability: "
-            f"{', '.join(areas)}."
+            f"{shares[predicted]:.0%}. As patches are removed, the most "
+            "important first, the area under the curve of that class's "
+            f"probability is, by order: {', '.join(areas)}."
         )
         return svg, words
 
@@ -164,7 +165,7 @@ class Deletion(Figure):
         """Draw all curves, and the method's own so that it stands out."""
         parts = [
             f'<text x="440" y="14" font-family="sans-serif" font-size="12" '
-            f'fill="{INK}">what is left of the answer</text>'
+            f'fill="{INK}">probability of the prediction</text>'
             f'<path d="M440 22v200h200" fill="none" stroke="{INK}"/>'
         ]
         for name, curve in curves.items():

@@ -15,7 +15,7 @@ export class Plots {
     this.plots = METHODS.map((method) => new Plot(method, group, choose));
     const orders = element(
       "div",
-      { class: "vt-orders", role: "radiogroup", "aria-label": "The order" },
+      { class: "vt-orders", role: "radiogroup", "aria-label": "Order" },
       ...this.plots.map(({ el }) => el),
     );
     this.el = column(this.axes, orders);
@@ -23,8 +23,8 @@ export class Plots {
   }
 
   show({ test, method, gone }) {
-    const up = `probability of ${this.classes[test.first]}`;
-    this.axes.textContent = `up: ${up}; across: patches removed`;
+    const name = this.classes[test.first];
+    this.axes.textContent = `probability of ${name} as patches are removed`;
     const paths = METHODS.map((each) => pathOf(test, each));
     for (const plot of this.plots) plot.show({ test, method, gone, paths });
   }

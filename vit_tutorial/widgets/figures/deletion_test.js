@@ -122,8 +122,8 @@ function inverse(order) {
   return rank;
 }
 
-// What the class token takes from each patch in the last layer, the mean over
-// the heads.
+// How much the class token attends to each patch in the last layer, the mean
+// over the heads.
 function lastLayer(layers, heads, count) {
   const { attention } = layers.at(-1);
   const taken = new Float64Array(count);

@@ -34,8 +34,8 @@ class EncoderWalk extends Figure {
     this.card.rounded();
     askFirst(
       this.card,
-      "Each step adds a vector to the token. Does the token's own vector " +
-        "grow longer every time?",
+      "Each step adds a vector to the token. Does the norm of the token grow " +
+        "every time?",
       ["every time", "not every time"],
     );
   }
@@ -61,10 +61,10 @@ class EncoderWalk extends Figure {
     const { card } = this;
     card.controls.replaceChildren();
     const slider = this.buildSlider();
-    const back = card.button("back", () => this.move(-1));
-    const next = card.button("next", () => this.move(1));
+    const back = card.button("Back", () => this.move(-1));
+    const next = card.button("Next", () => this.move(1));
     const names = this.pictures.map(({ name }) => name);
-    const chosen = card.choice("picture", names, () => {
+    const chosen = card.choice("image", names, () => {
       this.change({ picture: chosen.selectedIndex });
     });
     card.button("Surprise me", () => this.surprise());
@@ -130,14 +130,14 @@ class EncoderWalk extends Figure {
     const { walk } = this;
     const name = nameOf(token, walk.prefix);
     this.card.tabulate(
-      `${image}, ${name}: the vector's length, and what the head would read ` +
-        `off ${readFrom(this.vit)}`,
+      `${image}, ${name}: norms, and what the head would predict from ` +
+        readFrom(this.vit),
       [
         "after",
-        "length of what is added",
-        "length of the stream",
-        "answer",
-        "share",
+        "norm of what is added",
+        "norm of the stream",
+        "prediction",
+        "probability",
       ],
       () => walk.streams.map((_, done) => this.row(done, token)),
     );
@@ -181,7 +181,7 @@ class TokenColumn {
     this.name = label();
     this.tokens = new TokenGrid({
       vit,
-      label: "Which token",
+      label: "Token",
       behind: element("canvas"),
       move: choose,
       pick: choose,
@@ -236,7 +236,7 @@ function strip({ name, numbers, meaning, limit }) {
   }
   const most = largest(numbers);
   const words =
-    `${meaning}: ${numbers.length} numbers, ` +
+    `${meaning}: ${numbers.length} values, ` +
     `the largest ${digits(most)} in size`;
   const scale = `±${digits(limit ?? most)}`;
   return element(
@@ -248,7 +248,7 @@ function strip({ name, numbers, meaning, limit }) {
   );
 }
 
-// How the token's length changes from step to step.
+// How the token's norm changes from step to step.
 class LengthsColumn {
   constructor() {
     this.el = element("div", { class: "vt-walk-lengths" });
@@ -270,7 +270,7 @@ class LengthsColumn {
       keyTo("vt-walk-key-attention", "A: attention adds"),
       keyTo("vt-walk-key-mlp", "M: MLP adds"),
     );
-    const title = label(`the length of ${name}, step by step`);
+    const title = label(`the norm of ${name}, step by step`);
     this.el.replaceChildren(title, chart, key);
   }
 }
@@ -293,8 +293,8 @@ class PredictionColumn {
   show({ stage, image, prediction }) {
     this.heading.textContent =
       stage.kind === "head"
-        ? `the answer, read off ${this.from}; truly ${image.name}`
-        : `what the head would read off ${this.from} here`;
+        ? `prediction from ${this.from} (label: ${image.name})`
+        : `what the head would predict from ${this.from} here`;
     this.bars.replaceChildren(answers(this.classes, prediction));
   }
 }

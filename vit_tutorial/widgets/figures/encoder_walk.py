@@ -97,11 +97,11 @@ class EncoderWalk(Figure):
         )
         rows, columns = vit.grid
         words = (
-            f"A picture ({shown['name']}) in {rows} by {columns} patches, and "
-            f"the way of {name} through the encoder: it enters "
-            f"{lengths[0]:.1f} long, {len(added)} steps each add a vector, "
-            f"{min(added):.1f} to {max(added):.1f} long, and it leaves "
-            f"{lengths[-1]:.1f} long."
+            f"An image ({shown['name']}) in {rows} by {columns} patches, and "
+            f"the way of {name} through the encoder: it enters with norm "
+            f"{lengths[0]:.1f}, {len(added)} steps each add a vector with norm "
+            f"{min(added):.1f} to {max(added):.1f}, and it leaves with norm "
+            f"{lengths[-1]:.1f}."
         )
         return drawing(520, 226, picture, chart(lengths, added)), words
 
@@ -112,8 +112,8 @@ def walk(
 ) -> tuple[list[float], list[float]]:
     """Follow one token through the encoder.
 
-    Returns the lengths of its vector, before the first step and after each, and
-    the lengths of what the steps add.
+    Returns the norms of its vector, before the first step and after each, and
+    the norms of what the steps add.
     """
     tokens = vit.embed(normalized(vit, image))
     stream = [x[0, token] for x in vit.transformer.stream(tokens)]
@@ -123,13 +123,13 @@ def walk(
 
 
 def chart(lengths: list[float], added: list[float]) -> str:
-    """Draw the stream's length as a line, and as bars the length of what each
-    step adds."""
+    """Draw the stream's norm as a line, and as bars the norm of what each step
+    adds."""
     left, width, height, bottom = 236, 276, 180, 212
     step, highest = width / len(lengths), max(*lengths, *added)
     parts = [
         f'<text x="{left}" y="14" font-family="sans-serif" font-size="12" '
-        f'fill="{INK}">its length, and the length of what is added</text>'
+        f'fill="{INK}">its norm, and the norm of what is added</text>'
     ]
     for i, length in enumerate(added, start=1):
         x, tall = left + step * (i + 0.5), height * length / highest

@@ -1,5 +1,5 @@
-// The length of one token's vector over all steps as a line, what each step
-// adds to it as bars.
+// The norm of one token's vector over all steps as a line, that of what each
+// step adds to it as bars.
 
 import { svg } from "../page/elements.js";
 import { digits } from "../page/digits.js";
@@ -82,7 +82,7 @@ function inWords(lengths, added, name) {
   const [first, last] = [lengths[0], lengths.at(-1)].map(digits);
   const [least, most] = [Math.min(...added), Math.max(...added)].map(digits);
   return (
-    `The length of ${name}: ${first} before the first layer, ${last} after ` +
-    `the last; what the ${added.length} steps add is ${least} to ${most} long`
+    `The norm of ${name}: ${first} before the first layer, ${last} after the ` +
+    `last; the ${added.length} steps add vectors of norm ${least} to ${most}`
   );
 }

@@ -110,7 +110,7 @@ export function stagesOf(depth) {
     const [what, equation] =
       done % 2 ? ["MLP", "equation 3"] : ["attention", "equation 2"];
     stages.push(
-      { kind: "norm", name: `${layer}: norm for ${what}`, equation, done },
+      { kind: "norm", name: `${layer}: normalise for ${what}`, equation, done },
       { kind: "step", name: `${layer}: ${what}`, equation, done },
       { kind: "add", name: `${layer}: + ${what}`, equation, done: done + 1 },
     );
@@ -118,7 +118,12 @@ export function stagesOf(depth) {
   const done = 2 * depth;
   return [
     ...stages,
-    { kind: "final norm", name: "last norm", equation: "equation 4", done },
+    {
+      kind: "final norm",
+      name: "last layer norm",
+      equation: "equation 4",
+      done,
+    },
     { kind: "head", name: "head", equation: "reads y of equation 4", done },
   ];
 }
@@ -156,16 +161,15 @@ function showPatches(walk, token) {
         },
       ],
       outcome:
-        "The class token has no pixels: its numbers are learned, one set for " +
-        "all pictures.",
+        "The class token has no pixels: its values are learned, the same for " +
+        "all images.",
       check: "",
     };
   }
   const numbers = walk.pixels(token);
   return {
     strips: [{ name: "pixels", numbers, meaning: "its pixels, normalised" }],
-    outcome:
-      `${subject(walk, token)} is ${numbers.length} numbers, ` + "its pixels.",
+    outcome: `${subject(walk, token)} is ${numbers.length} values, its pixels.`,
     check: "",
   };
 }
@@ -190,7 +194,7 @@ function showEmbedding(walk, token, { done }) {
       },
       { name: "= stream", numbers: stream, meaning: "the stream", limit },
     ],
-    outcome: `${subject(walk, token)} enters the stream, ${long(stream)}.`,
+    outcome: `${subject(walk, token)} enters the stream with ${normOf(stream)}.`,
     check: sums(walk, token, done),
   };
 }
@@ -209,7 +213,7 @@ function showStep(walk, token, { kind, done }) {
   return {
     strips: [
       { name: "stream", numbers: before, meaning: "the stream before", limit },
-      { name: "norm", numbers: normed, meaning: "its normalised copy" },
+      { name: "normed", numbers: normed, meaning: "its normalised copy" },
       {
         name: "+ added",
         numbers: kind === "norm" ? null : added,
@@ -234,26 +238,25 @@ function showStep(walk, token, { kind, done }) {
 
 function afterNorm(name, what, { before }) {
   return (
-    `A copy of ${name} is normalised for ${what}; the stream stays, ` +
-    `${long(before)}.`
+    `A copy of ${name} is normalised for ${what}; the stream itself keeps ` +
+    `${normOf(before)}.`
   );
 }
 
 function afterStep(name, what, { added }) {
   const from =
     what === "the MLP"
-      ? "that copy the MLP"
-      : "the copies of all tokens attention";
-  return `From ${from} makes what is to be added to ${name}, ${long(added)}.`;
+      ? "The MLP turns that copy into"
+      : "Attention turns the copies of all tokens into";
+  return `${from} a vector to add to ${name}, with ${normOf(added)}.`;
 }
 
 function afterSum(name, what, vectors) {
   const { before, added, after } = vectors;
-  const compared = length(after) < length(before) ? "shorter" : "longer";
+  const compared = length(after) < length(before) ? "smaller" : "larger";
   return (
-    `${capitalised(name)}: to ${digits(length(before))} a vector of length ` +
-    `${digits(length(added))} is added; the sum is ${long(after)}, ` +
-    `${compared} than before.`
+    `${capitalised(name)} had ${normOf(before)}. Adding a vector with ` +
+    `${normOf(added)} gives ${normOf(after)}, ${compared} than before.`
   );
 }
 
@@ -262,8 +265,8 @@ function showLastNorm(walk, token, { done }) {
   const read = walk.read(done);
   const isUnread = walk.prefix && token >= walk.prefix;
   const end = isUnread
-    ? `${subject(walk, token)} is not read: its way ends here, ` +
-      `${long(walk.at(done, token))}. `
+    ? `${subject(walk, token)} is not read: it ends here, with ` +
+      `${normOf(walk.at(done, token))}. `
     : "";
   return {
     strips: [
@@ -272,11 +275,11 @@ function showLastNorm(walk, token, { done }) {
         numbers: read,
         meaning: `${what}, after the last layer`,
       },
-      lastNormed(walk, "norm: y", read),
+      lastNormed(walk, "y", read),
     ],
     outcome:
-      `${end}The last norm takes ${what}, and makes ${read.length} numbers ` +
-      "of it, y.",
+      `${end}The last layer norm turns ${what} into y, ${read.length} ` +
+      "values.",
     check: sums(walk, token, done),
   };
 }
@@ -291,7 +294,7 @@ function showHead(walk, token, { done }) {
         meaning: "the logits, one for each class",
       },
     ],
-    outcome: `The head reads ${whatIsRead(walk)}:`,
+    outcome: `The head reads ${whatIsRead(walk)} and predicts`,
     check: "",
   };
 }
@@ -339,8 +342,8 @@ function subject({ prefix }, token) {
   return capitalised(nameOf(token, prefix));
 }
 
-function long(vector) {
-  return `${digits(length(vector))} long`;
+function normOf(vector) {
+  return `norm ${digits(length(vector))}`;
 }
 
 export function largest(numbers) {

@@ -145,14 +145,14 @@ class SideBySide extends Figure {
     const shown =
       seen?.(wrong, right) ?? `It predicts ${said}, the right one ${instead}.`;
     return (
-      `${guess === broken ? "Right" : "No"}: ${broken} is broken. ` +
+      `${guess === broken ? "Right" : "Wrong"}: ${broken} is broken. ` +
       `${why(config)} ${shown} The property ${caughtBy} catches it.`
     );
   }
 
   tabulate(name, both) {
     this.card.tabulate(
-      `What both models make of ${name}`,
+      `Both models’ predictions for ${name}`,
       ["class", ...LETTERS.flatMap((letter) => [letter, `${letter}: logit`])],
       () =>
         this.names.map((each, c) => [
@@ -178,8 +178,8 @@ function brokenSide(seed, bug) {
   return LETTERS[numbers[bug] < 0.5 ? 0 : 1];
 }
 
-// One of the two models: a button to suspect it, its prediction, and where its
-// class token looks.
+// One of the two models: a button to suspect it, its prediction, and what its
+// class token attends to.
 class Side {
   constructor(letter, { config, grid }, names, suspect) {
     this.letter = letter;
@@ -217,7 +217,7 @@ class Side {
       const map = maps[head];
       const first = highestOf(map);
       const most = `${percent(map[first])}, to patch ${first + 1}`;
-      const name = `${this.letter}, head ${head + 1}: most, ${most}`;
+      const name = `${this.letter}, head ${head + 1}: highest ${most}`;
       canvas.setAttribute("aria-label", name);
       canvas.title = name;
       paint(canvas, map, map[first]);
@@ -239,9 +239,9 @@ class Readings {
     this.models = []; // by their bug, made when they are shown first
   }
 
-  // bug: null for the right model. Of that layer: maps, what the class token
-  // takes from each patch, a row a head; patches, what it takes from all of
-  // them; sums, from all tokens; heard, how many tokens that is.
+  // bug: null for the right model. Of that layer: maps, the class token's
+  // weights for the patches, a row a head; patches, their sum; sums, over all
+  // tokens; heard, how many tokens it effectively attends to.
   of(picture, bug, layer) {
     const { logits, layers } = this.#pass(picture, bug);
     const { attention } = layers[layer];

@@ -107,7 +107,7 @@ export const BUGS = [
     bug: "one layer repeated",
     caughtBy: "layers_are_their_own",
     why: ({ depth }) =>
-      `All its ${depth} layers are one and the same, the last.`,
+      `All its ${depth} layers are copies of the last one.`,
     make: (right, payload) => {
       const vit = new ViT({ ...payload, weights: lastLayerForAll(right) });
       return (pixels) => vit.forward(pixels);
@@ -135,8 +135,8 @@ export const BUGS = [
     caughtBy: "images_are_alone",
     why: () => "Its tokens attend to those of other images in the batch.",
     seen: ({ patches }) =>
-      "In a batch of one image, each attends to itself: of all patches, the " +
-      `class token takes ${percent(patches)}.`,
+      "In a batch of one image, each attends only to itself: the class token’s " +
+      `weights for the patches sum to ${percent(patches)}.`,
     make: withStep({ weigh: ofItself }),
   },
   {
