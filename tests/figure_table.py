@@ -396,7 +396,7 @@ ROWS = {
             ("position", 12, "position is one of 0 to 11, got 12"),
         ],
         guess="most of its accuracy",
-        elsewhere=["play"],
+        elsewhere=["Play"],
     ),
     "shift": Row(
         chapters=["08_inductive_bias"],

@@ -55,7 +55,7 @@ def started(page):
 @reading
 def shown(card):
     """The map, as its cells' names tell it."""
-    cells = card.get_by_role("grid", name="Similarity with each position").get_by_role("gridcell")
+    cells = card.get_by_role("grid", name="Similarity to each position").get_by_role("gridcell")
     names = cells.evaluate_all("(cells) => cells.map((cell) => cell.ariaLabel)")
     return [float(re.search(r": ([+−]?[\d.]+)$", name)[1].replace("−", "-")) for name in names]
 
@@ -108,10 +108,10 @@ def test_records_that_do_not_fit_each_other_are_refused(log, progress, names, me
 @pytest.mark.parametrize("epoch", [0, 2, EPOCHS])
 def test_the_words_are_those_of_the_records(epoch):
     words = playback(epoch=epoch).still()[1]
-    assert f"{LOG[-2]['validation_accuracy']:.1%} of the held-out pictures are right at" in words
+    assert f"{LOG[-2]['validation_accuracy']:.1%} at the end" in words
     for e in (0, epoch):
         assert f"by {signs(structure(PROGRESS[e]['similarity']))}" in words
-    assert (f"{LOG[2]['validation_accuracy']:.1%} are right here" in words) == (epoch == 2)
+    assert (f"{LOG[2]['validation_accuracy']:.1%} here and" in words) == (epoch == 2)
 
 
 def test_the_book_s_own_run_is_light():
@@ -131,7 +131,7 @@ def test_every_epoch_is_as_the_records_have_it(book):
         slider.fill(str(epoch))
         table = PROGRESS[epoch]["similarity"]
         assert shown(card) == [value / 100 for value in table[7]]
-        assert f"more alike than others by {signs(structure(table))}" in said(card)
+        assert f"more similar than others by {signs(structure(table))}" in said(card)
         if epoch == 0:
             assert said(card).startswith("Before training, no accuracy was measured.")
             assert bars(card) == dict.fromkeys(NAMES, "–")
@@ -141,9 +141,8 @@ def test_every_epoch_is_as_the_records_have_it(book):
         assert bars(card) == {n: f"{x:.0%}" for n, x in zip(NAMES, shares, strict=True)}
         most, least = NAMES[np.argmax(shares)], NAMES[np.argmin(shares)]
         assert said(card).startswith(
-            f"After epoch {epoch} of 4, {now['validation_accuracy']:.1%} of the held-out pictures "
-            f"are right: most of class {most} ({max(shares):.0%}), fewest of {least} "
-            f"({min(shares):.0%})."
+            f"After epoch {epoch} of 4, held-out accuracy is {now['validation_accuracy']:.1%}: "
+            f"highest on {most} ({max(shares):.0%}), lowest on {least} ({min(shares):.0%})."
         )
     assert soon(card.locator(".vt-answer-first .vt-answer-name").inner_text) == most
 
@@ -154,7 +153,7 @@ def test_the_table_has_every_number(book):
     table = card.locator("tr").evaluate_all(
         "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
-    assert table[0] == ["epoch", "training", "held out", "more alike", *NAMES]
+    assert table[0] == ["epoch", "training", "held out", "similarity gap", *NAMES]
     for epoch, line in enumerate(table[1:]):
         alike = signs(structure(PROGRESS[epoch]["similarity"]))
         if epoch == 0:
@@ -223,8 +222,8 @@ def test_it_plays_when_asked_to_the_end_and_stops(book):
     card = started(page)
     assert soon(page.evaluate, "ticks.size") == 0  # nothing plays by itself
     slider, end = card.get_by_role("slider"), said(card).now
-    card.get_by_role("button", name="play").click()
-    card.get_by_role("button", name="pause").wait_for()
+    card.get_by_role("button", name="Play").click()
+    card.get_by_role("button", name="Pause").wait_for()
     seen = [slider.input_value()]
     words = {said(card).now}
     for _ in range(EPOCHS - 1):
@@ -232,10 +231,10 @@ def test_it_plays_when_asked_to_the_end_and_stops(book):
         seen.append(slider.input_value())
         words.add(said(card).now)
     assert seen == ["0", "1", "2", "3"]
-    assert words == {"It plays; what it comes to is said when it stops."}
+    assert words == {"The run is playing; its results follow when it stops."}
     page.evaluate("tick()")
     assert said(card) == end
-    assert soon(card.get_by_role("button", name="pause").count) == 0
+    assert soon(card.get_by_role("button", name="Pause").count) == 0
     page.evaluate("tick()")
     assert soon(slider.input_value) == "4"
 
@@ -243,7 +242,7 @@ def test_it_plays_when_asked_to_the_end_and_stops(book):
 def test_the_reader_stops_it_and_it_goes_on_from_there(book):
     page = book.open(playback(epoch=1), before=CLOCK)
     card = started(page)
-    play = card.get_by_role("button", name=re.compile("play|pause"))
+    play = card.get_by_role("button", name=re.compile("Play|Pause"))
     play.click()
     page.evaluate("tick()")
     play.click()
@@ -253,7 +252,7 @@ def test_the_reader_stops_it_and_it_goes_on_from_there(book):
     play.click()
     page.evaluate("tick()")
     card.get_by_role("slider").fill("1")  # a hand on the slider stops it, too
-    assert soon(play.inner_text) == "play"
+    assert soon(play.inner_text) == "Play"
     page.evaluate("tick()")
     assert said(card).startswith("After epoch 1 of 4")
 
@@ -269,7 +268,7 @@ def test_a_surprise_is_the_epoch_in_which_a_class_fell_most(book):
         worst = drops[before].argmax()
         assert said(card).startswith(f"After epoch {before + 2} of 4")
         assert said(card).endswith(
-            f"In this one epoch class {NAMES[worst]} fell from {shares[before, worst]:.0%} to "
+            f"In this epoch, class {NAMES[worst]} fell from {shares[before, worst]:.0%} to "
             f"{shares[before + 1, worst]:.0%}."
         )
 
@@ -280,7 +279,7 @@ def test_by_keyboard_alone(book):
     press = presses(page, "e.ariaLabel ?? e.innerText")
 
     assert press("Tab") == "most of its accuracy"
-    assert press("Tab", "Tab", "Tab", "Enter") == "play"  # shown without a guess
+    assert press("Tab", "Tab", "Tab", "Enter") == "Play"  # shown without a guess
     card = page.locator(".vt-card")
     assert press("Shift+Tab").startswith("position 8, row 3, column 2: ")
     assert press("ArrowUp").startswith("position 5, row 2, column 2: ")
@@ -306,7 +305,7 @@ def test_by_touch(book):
 
 def test_nothing_plays_on_when_it_is_gone(notebook):
     page = notebook(playback(epoch=1), before=CLOCK)
-    started(page).get_by_role("button", name="play").click()
+    started(page).get_by_role("button", name="Play").click()
     page.evaluate("tick()")
     assert soon(page.evaluate, "model.get('epoch')") == 2
     page.evaluate("stop(); tick()")

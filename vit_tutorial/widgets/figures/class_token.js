@@ -1,4 +1,4 @@
-// Who answers for the picture? Two models, one that reads a class token and one
+// Where does the prediction come from? Two models, one that reads a class token and one
 // that reads the mean of the patches: how much each patch contributes to the
 // prediction, and what the prediction is, layer by layer.
 

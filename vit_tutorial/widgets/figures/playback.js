@@ -1,5 +1,5 @@
 // When does it learn what? A recorded run, epoch by epoch: accuracy, accuracy
-// by class, and how alike the position embeddings have become.
+// by class, and how similar the position embeddings have become.
 
 import { Figure, live } from "../page/live.js";
 import { askFirst } from "../page/guess.js";
@@ -25,8 +25,7 @@ class Playback extends Figure {
   begin() {
     askFirst(
       this.card,
-      "A new ViT goes through its training pictures again and again. What " +
-        "will it have first?",
+      "As a ViT trains from scratch, which comes first?",
       [
         "most of its accuracy",
         "positions that know rows and columns",
@@ -51,7 +50,7 @@ class Playback extends Figure {
   buildControls() {
     const { card } = this;
     card.controls.replaceChildren();
-    this.playButton = card.button("play", () =>
+    this.playButton = card.button("Play", () =>
       this.timer === null ? this.play() : this.stop(),
     );
     const slider = card.slider("epoch", {
@@ -88,9 +87,9 @@ class Playback extends Figure {
     const orNone = (written, number) =>
       number === null ? "–" : written(number);
     this.card.tabulate(
-      "After every epoch; more alike: the mean cosine of two positions of " +
-        "one row or column, less that of others",
-      ["epoch", "training", "held out", "more alike", ...run.names],
+      "After every epoch. Similarity gap: the mean cosine of two positions " +
+        "in one row or column, minus that of others",
+      ["epoch", "training", "held out", "similarity gap", ...run.names],
       () =>
         run.structure.map((number, epoch) => [
           epoch,
@@ -104,10 +103,10 @@ class Playback extends Figure {
 
   // From the first epoch where the last is shown, else on from here.
   play() {
-    this.playButton.textContent = "pause";
+    this.playButton.textContent = "Pause";
     this.timer = setInterval(() => this.advance(), PACE);
     if (this.get("epoch") >= this.run.last) this.change({ epoch: 0 });
-    this.card.say("It plays; what it comes to is said when it stops.");
+    this.card.say("The run is playing; its results follow when it stops.");
   }
 
   advance() {
@@ -119,7 +118,7 @@ class Playback extends Figure {
   stop() {
     if (this.timer === null) return;
     this.end();
-    this.playButton.textContent = "play";
+    this.playButton.textContent = "Play";
     this.card.attempt(() => this.tell());
   }
 
@@ -146,11 +145,11 @@ class Playback extends Figure {
     this.goTo(epoch);
     if (lost <= 0) return;
     const fall = `fell from ${percent(from)} to ${percent(to)}`;
-    this.tell(` In this one epoch class ${name} ${fall}.`);
+    this.tell(` In this epoch, class ${name} ${fall}.`);
   }
 }
 
-// Two plots: accuracy, and how much more alike positions of a row or column
+// Two plots: accuracy, and how much more similar positions of a row or column
 // are than others.
 class Curves {
   constructor(run) {
@@ -161,7 +160,7 @@ class Curves {
       { class: "vt-play-plots" },
       label("accuracy"),
       accuracy.el,
-      label("row and column: more alike by"),
+      label("similarity gap of rows and columns"),
       structure.el,
       label(`epoch 0 to ${run.last}`, "vt-play-axis"),
     );
@@ -175,8 +174,8 @@ class Curves {
 function accuracyPlot({ training, heldOut, last }) {
   return new Plot({
     label:
-      "Accuracy by epoch: on held-out pictures up to " +
-      `${percent(heldOut[last])}, on training pictures up to ` +
+      "Accuracy by epoch: on held-out images up to " +
+      `${percent(heldOut[last])}, on training images up to ` +
       percent(training[last]),
     last,
     top: 1,
@@ -202,7 +201,7 @@ function structurePlot({ structure, last }) {
   const top = Math.max(Math.ceil(10 * Math.max(...structure)), 1) / 10;
   return new Plot({
     label:
-      "How much more alike positions of a row or column are, by epoch: from " +
+      "Similarity gap of positions in a row or column, by epoch: from " +
       `${sign(structure[0])} to ${sign(structure[last])}`,
     last,
     top,
@@ -222,7 +221,7 @@ class ClassBars {
       ` after epoch ${run.last}`,
     );
     this.el = column(
-      label("held-out pictures right, by class"),
+      label("held-out accuracy, by class"),
       this.bars,
       key,
     );
@@ -236,14 +235,14 @@ class ClassBars {
   }
 }
 
-// How alike one position and each of the others are.
+// How similar one position is to each of the others.
 class PositionMap {
   constructor(run, choose) {
     this.run = run;
     this.title = label();
     this.map = new PatchGrid({
       grid: run.grid,
-      label: "Similarity with each position",
+      label: "Similarity to each position",
       move: choose,
       pick: choose,
     });
@@ -264,7 +263,7 @@ class PositionMap {
 
 function outcome({ structure, heldOut, byClass, names, last }, epoch) {
   const alike =
-    "Positions in a row or column are more alike than others by " +
+    "Positions in one row or column are more similar than others by " +
     sign(structure[epoch]) +
     (epoch < last ? `, at the end by ${sign(structure[last])}.` : ".");
   if (epoch === 0) {
@@ -274,10 +273,9 @@ function outcome({ structure, heldOut, byClass, names, last }, epoch) {
   const named = (number) =>
     `${names[shares.indexOf(number)]} (${percent(number)})`;
   return (
-    `After epoch ${epoch} of ${last}, ${share(heldOut[epoch])} of the ` +
-    `held-out pictures are right: most of class ` +
-    `${named(Math.max(...shares))}, fewest of ` +
-    `${named(Math.min(...shares))}. ${alike}`
+    `After epoch ${epoch} of ${last}, held-out accuracy is ` +
+    `${share(heldOut[epoch])}: highest on ${named(Math.max(...shares))}, ` +
+    `lowest on ${named(Math.min(...shares))}. ${alike}`
   );
 }
 

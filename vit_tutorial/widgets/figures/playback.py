@@ -20,7 +20,7 @@ class Playback(Figure):
     """When does it learn what?
 
     A run from its log: accuracy on held-out and on training images, accuracy
-    by class, and how alike the position embeddings have become, after every
+    by class, and how similar the position embeddings have become, after every
     epoch. Epoch 0 is before training: the log has no accuracy for it, the
     record of the positions begins there.
 
@@ -93,15 +93,14 @@ class Playback(Figure):
 
     def words(self, held_out: list[float], structure: list[float]) -> str:
         last = len(held_out)
-        at_the_end = "of the held-out pictures are right at the end"
-        accuracy = f"{held_out[-1]:.1%} {at_the_end}"
+        accuracy = f"{held_out[-1]:.1%} at the end"
         if 0 < self.epoch < last:
             here = held_out[self.epoch - 1]
-            accuracy = f"{here:.1%} are right here, {accuracy}"
+            accuracy = f"{here:.1%} here and {accuracy}"
         words = (
-            f"A training run of {last} epochs, at epoch {self.epoch}: "
-            f"{accuracy}. Positions in the same row or column are more alike "
-            f"than others by {structure[self.epoch]:+.2f}, and by "
+            f"A training run of {last} epochs, at epoch {self.epoch}: held-out "
+            f"accuracy is {accuracy}. Positions in the same row or column are "
+            f"more similar than others by {structure[self.epoch]:+.2f}, and by "
             f"{structure[0]:+.2f} before training."
         )
         return words.replace("-0.", "−0.")
@@ -196,19 +195,17 @@ def row_and_column(alike: Tensor, columns: int) -> float:
 
 
 def curves(held_out: list[float], structure: list[float]) -> tuple[str, str]:
-    """Draw accuracy and how much more alike rows and columns are, by epoch."""
+    """Draw accuracy and the similarity gap of rows and columns, by epoch."""
     last = len(held_out)
     known = list(enumerate(held_out, start=1))
-    accuracy = curve(
-        known, last, 1, 22, "accuracy, held-out pictures", "100 %", BLUE
-    )
+    accuracy = curve(known, last, 1, 22, "held-out accuracy", "100 %", BLUE)
     top = max(math.ceil(10 * max(structure)), 1) / 10
     more_alike = curve(
         list(enumerate(structure)),
         last,
         top,
         130,
-        "row and column: more alike by",
+        "similarity gap of rows and columns",
         f"{top:.1f}",
         INK,
     )
