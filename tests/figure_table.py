@@ -528,8 +528,8 @@ ROWS = {
         inputs=lambda: {"vit": other_vit(), "pictures": other_pictures()},
         misfits=[
             ("picture", 3, FIRST_TO_LAST),
-            ("own", "AAAA", "got 3 bytes", "own, a picture of yours, has 784 bytes, got 3"),
-            ("own", "é", None, "own, a picture of yours, is damaged"),
+            ("own", "AAAA", "got 3 bytes", "own, your image, has 784 bytes, got 3"),
+            ("own", "é", None, "own, your image, is damaged"),
             ("dropped", [49], "a dropped patch is one of 0 to 48, got 49",
              "dropped is one of 0 to 48, got 49"),
             ("dropped", [1.5], None, "dropped is one of 0 to 48, got 1.5"),

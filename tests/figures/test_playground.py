@@ -361,7 +361,8 @@ def test_by_mouse(book, vit, images):
     card = page.locator(".vt-card")
     before = answers(vit, images[0])
     first = NAMES[before[-1].argmax()]
-    assert said(card) == f"{first} {percent(before[-1].max())}, from all 49 patches."
+    best = f"{first} {percent(before[-1].max())}"
+    assert said(card) == f"The model predicts {best} from all 49 patches."
     asking = card.get_by_text(re.compile("^what .* attends to"))
 
     patch_cell(card, 9).click()
@@ -552,7 +553,7 @@ def test_a_drawing_by_mouse_is_read_as_it_grows(book, vit, images):
     card = page.locator(".vt-card")
     card.get_by_role("button", name="Draw", exact=True).click()
     empty = answers(vit, torch.zeros(1, 28, 28, dtype=torch.uint8))
-    assert said(card).startswith("The image is empty; the model predicts anyway. ")
+    assert said(card).startswith("The image is empty. The model predicts ")
     assert agrees(card, empty, empty)  # nothing is dropped or shuffled under the pen
     pad = card.get_by_role("application")
     box = pad.bounding_box()
@@ -810,8 +811,9 @@ def test_a_challenge_hides_the_answer_until_there_is_a_guess(book, vit, data):
     stages = answers(vit, data[0][index], dropped=set(range(49)) - {24, 25})
     model = f"{NAMES[stages[-1].argmax()]} ({percent(stages[-1].max())})"
     told = soon(card.locator(".vt-guess").inner_text)
-    assert f"You: {truth}, after 2 patches." in told
-    assert f"The model, from the same 2 patches: {model}. The label: {truth}." in told
+    assert f"You guessed {truth} after 2 patches." in told
+    same = f"From the same 2 patches, the model predicts {model}. "
+    assert f"{same}The label is {truth}." in told
     models = int(stages[-1].argmax() == data[1][index])
     assert f"Score: you 1, model {models}, of 1. Your correct guesses used 2 patches." in told
     expect(prediction).to_be_visible()
@@ -832,7 +834,7 @@ def test_a_challenge_hides_the_answer_until_there_is_a_guess(book, vit, data):
     assert press(page).startswith("patch 25")
     expect(prediction).to_be_hidden()
     card.get_by_role("button", name="Give up").click()
-    assert "You gave up, after 0 patches. The model, from the same 0 patches: " in told
+    assert "You gave up after 0 patches. From the same 0 patches, the model predicts " in told
     assert "of 2. Your correct guesses used 2 patches." in told
 
     follow(page, link)  # what a teacher sends
@@ -1189,20 +1191,20 @@ def test_discoveries_and_mistakes_are_the_model_s_own(book, fashion, shoes):
     card = page.locator(".vt-card")
     ready(card)
     second = names[predicted(page_model, images[1], range(49)).argmax()]
-    marked = card.get_by_role("radio", name=f"image 2: why does it say {second}?")
+    marked = card.get_by_role("radio", name=f"image 2: why does it predict {second}?")
     expect(marked).to_have_count(1)
-    expect(card.get_by_role("radio", name="why does it say")).to_have_count(1)
+    expect(card.get_by_role("radio", name="why does it predict")).to_have_count(1)
     offered = soon(card.locator(OFFERED).all_inner_texts).now
     whole = predicted(page_model, images[0], range(49)).argmax()
     dropped = soon(lambda: link_of(page, card)[0]["dropped"])
-    for name in ("Only the background", "Without the background"):
+    for name in ("Keep only the background", "Remove the background"):
         card.get_by_role("button", name=name).click()
         keep = sorted(set(range(49)) - set(dropped.now))
         first = predicted(page_model, images[0], keep).argmax()
-        assert (first == whole) == (name == "Without the background")
-    (fool,) = [name for name in offered if name.startswith("Fool it in")]
+        assert (first == whole) == (name == "Remove the background")
+    (fool,) = [name for name in offered if name.endswith(" to fool it")]
     card.get_by_role("button", name=fool).click()
-    assert f"{len(dropped.now)}" == fool.removeprefix("Fool it in ")
+    assert f"Remove {len(dropped.now)} to fool it" == fool
     keep = sorted(set(range(49)) - set(dropped.now))
     assert predicted(page_model, images[0], keep).argmax() != whole
     (band,) = [name for name in offered if name.endswith("patches above and below: Bag")]
@@ -1225,7 +1227,7 @@ def test_discoveries_and_mistakes_are_the_model_s_own(book, fashion, shoes):
     page = book.open(Playground(other, images, [8, 9]))
     card = page.locator(".vt-card")
     ready(card)
-    expect(card.get_by_role("radio", name="image 2: why does it say Bag?")).to_have_count(1)
-    expect(card.get_by_role("radio", name="why does it say")).to_have_count(1)
-    texts = ["Keep 1 that suffices", "Without the background", "Remove everything"]
+    expect(card.get_by_role("radio", name="image 2: why does it predict Bag?")).to_have_count(1)
+    expect(card.get_by_role("radio", name="why does it predict")).to_have_count(1)
+    texts = ["Keep only 1 patch", "Remove the background", "Remove everything"]
     assert soon(card.locator(OFFERED).all_inner_texts) == texts

@@ -107,14 +107,14 @@ def test_a_run_is_trained_compared_handed_over_and_brought_back(book, tmp_path):
     # another choice ends the run, which stays as a grey curve
     card.get_by_label("positions", exact=True).select_option("none")
     assert shown(card) == "10.0%"
-    expect(card.get_by_text("the run before")).to_be_visible()
+    expect(card.get_by_text("previous run")).to_be_visible()
     assert soon(points, card, "vt-train-before") >= 6
     expect(card.get_by_text("This model has no positions.")).to_be_visible()
     press(card, "Train")
     expect(card.get_by_role("button", name="Pause", exact=True)).to_be_focused()
     assert "Run 2 is over" in said(card)
     assert shown(card) != first
-    press(card, "Bring back run 1: the usual choices")
+    press(card, "Restore run 1: default choices")
     assert shown(card) == first
     expect(card.get_by_label("positions", exact=True)).to_have_value("1")
 
@@ -133,7 +133,7 @@ def test_a_run_is_trained_compared_handed_over_and_brought_back(book, tmp_path):
     # the playground runs it
     press(card, "Use it in the playground")
     frame = page.frame_locator("iframe")
-    assert re.search(r"\d%, from all 16 patches", frame.locator(".vt-outcome").inner_text())
+    assert re.search(r"\d% from all 16 patches", frame.locator(".vt-outcome").inner_text())
 
     press(card, "The same in Python")
     command = card.locator(".vt-train-panel code").inner_text()
@@ -163,8 +163,8 @@ def test_what_goes_wrong_is_said_and_a_hidden_tab_rests(book):
 
     # a guess is asked for, and a run that the reader stops ends the experiment
     press(card, "Shuffle the labels")
-    card.get_by_role("button", name="it learns neither").press("Enter")
-    assert "Your guess: it learns neither. Run 1 of 2: true labels." in said(card)
+    card.get_by_role("button", name="it learns nothing").press("Enter")
+    assert "Your guess: it learns nothing. Run 1 of 2: true labels." in said(card)
     expect(card.get_by_role("button", name="Stop")).to_be_focused()
     press(card, "Stop")
     expect(card.get_by_role("button", name="Shuffle the labels")).to_be_focused()

@@ -1,6 +1,6 @@
-// Where does the prediction come from? Two models, one that reads a class token and one
-// that reads the mean of the patches: how much each patch contributes to the
-// prediction, and what the prediction is, layer by layer.
+// Where does the prediction come from? Two models, one that reads a class token
+// and one that reads the mean of the patches: how much each patch contributes
+// to the prediction, and what the prediction is, layer by layer.
 
 import { Figure, live } from "../page/live.js";
 import { askFirst } from "../page/guess.js";

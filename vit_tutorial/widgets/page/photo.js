@@ -28,8 +28,8 @@ export async function readPhoto(file) {
   if (width * height > MOST) {
     image.close();
     throw new Error(
-      `${name} has ${width} × ${height} pixels. Up to ${MOST / 1e6} million ` +
-        "are fine; a smaller copy will do.",
+      `${name} has ${width} × ${height} pixels. The limit is ` +
+        `${MOST / 1e6} million: use a smaller copy.`,
     );
   }
   const photo = pixelsOf(image, width, height);

@@ -300,7 +300,7 @@ class AnyViT extends Figure {
   fail({ message }) {
     const { card } = this;
     this.settle();
-    card.note.textContent = `This photo cannot be looked at: ${message}`;
+    card.note.textContent = `The model cannot read this photo: ${message}`;
     card.note.hidden = false;
   }
 }

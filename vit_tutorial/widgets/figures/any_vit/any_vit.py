@@ -59,7 +59,7 @@ class AnyViT(Figure):
     Args:
         vit: the reader's own; the figure computes with its weights in 8 bits
             (see `page_vit`). A checkpoint opened in the page is computed in
-            float32, and the kernel hears nothing of it.
+            float32, and the kernel does not see it.
         images: uint8 (n, c, H, W), of the model's size, to begin with; None
             for photos alone.
         photos: JPEG files by their names; those that come with the package

@@ -24,7 +24,7 @@ function describedOwn({ config }) {
   return (
     `The book’s model: ${sizesOf(config)}. ` +
     (isClothes
-      ? "It knows ten kinds of clothes, and sees one of them in every photo. "
+      ? "It knows ten kinds of clothes, and predicts one of them for every photo. "
       : "") +
     "Its weights are rounded to 8 bits here."
   );
@@ -67,8 +67,8 @@ export function outcome(
   { reading, worth, vit },
   { asked, now, whole, dropped },
 ) {
-  if (now === null) return "There is no patch left to look at.";
-  if (!now) return "The model looks at the photo …";
+  if (now === null) return "There is no patch left.";
+  if (!now) return "The model is running …";
   if (worth.overlay) return worth.said(reading, whole);
   const count = dropped.length;
   const verb = reading.isHeadless ? "The model gives" : "The model predicts";
@@ -80,7 +80,7 @@ export function outcome(
   }
   const was = reading.isHeadless
     ? ""
-    : ` With all of them: ${reading.best(whole, whole)}.`;
+    : ` With all patches: ${reading.best(whole, whole)}.`;
   return `${verb} ${best}, with ${count} of ${asked.all} patches removed.${was}`;
 }
 

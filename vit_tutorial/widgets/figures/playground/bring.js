@@ -14,7 +14,7 @@ export async function readPicture(file, [height, width]) {
   const name = `“${file.name || "this"}”`;
   if (!file.type.startsWith("image/")) throw new Error(`${name} is not an image.`);
   if (file.size > MOST * 2 ** 20) {
-    throw new Error(`${name} is larger than ${MOST} megabytes. A smaller copy will do.`);
+    throw new Error(`${name} is larger than ${MOST} megabytes. Use a smaller copy.`);
   }
   const address = URL.createObjectURL(file);
   try {
@@ -28,8 +28,8 @@ export async function readPicture(file, [height, width]) {
     const [across, down] = [image.naturalWidth, image.naturalHeight];
     if (Math.max(across, down) > LONGEST) {
       throw new Error(
-        `${name} is ${across} × ${down} pixels. Up to ${LONGEST} a side are fine; ` +
-          "a smaller copy will do.",
+        `${name} is ${across} × ${down} pixels. The limit is ${LONGEST} a side: ` +
+          "use a smaller copy.",
       );
     }
     return shrink(image, across || width, down || height, height, width);

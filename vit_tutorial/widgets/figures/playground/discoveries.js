@@ -99,22 +99,22 @@ const SEARCHES = [
     const { length } = seen;
     if (p <= 0.5 || length > all.length / 2) return null;
     const dropped = look.without(seen);
-    const patches = length === 1 ? "that suffices" : "that suffice";
-    return [`Keep ${length} ${patches}`, () => ({ dropped })];
+    const patches = length === 1 ? "patch" : "patches";
+    return [`Keep only ${length} ${patches}`, () => ({ dropped })];
   },
   async function fool({ many, bytes, answer, all }) {
     const dropped = await removePatches(many, bytes, all, answer, FOOLED);
-    return dropped && [`Fool it in ${dropped.length}`, () => ({ dropped })];
+    return dropped && [`Remove ${dropped.length} to fool it`, () => ({ dropped })];
   },
   async function background(look) {
     const dropped = look.without(look.black);
     if (!look.black.length || (await look.stays({ dropped }))) return null;
-    return ["Only the background", () => ({ dropped })];
+    return ["Keep only the background", () => ({ dropped })];
   },
   async function foreground(look) {
     const dropped = look.black;
     if (!dropped.length || !(await look.stays({ dropped }))) return null;
-    return ["Without the background", () => ({ dropped })];
+    return ["Remove the background", () => ({ dropped })];
   },
   // Of all bands of rows with the object in them, the one from which the model
   // is surest of something else.

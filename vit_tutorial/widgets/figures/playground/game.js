@@ -123,16 +123,17 @@ export class Game {
   tell({ number, visible, pass, said, truth }) {
     const { names } = this.figure;
     const patches = visible === 1 ? "1 patch" : `${visible} patches`;
-    const yours = number === null ? "You gave up" : `You: ${names[number]}`;
+    const yours =
+      number === null ? "You gave up" : `You guessed ${names[number]}`;
     const model = pass
       ? `${names[said]} (${percent(pass.now[said])})`
-      : "nothing, it saw nothing";
+      : "nothing";
     const lines = [
-      `${yours}, after ${patches}. The model, from the same ${patches}: ` +
-        `${model}. ` +
+      `${yours} after ${patches}. From the same ${patches}, the model ` +
+        `predicts ${model}. ` +
         (truth === null
           ? "There is no label for this image."
-          : `The label: ${names[truth]}.`),
+          : `The label is ${names[truth]}.`),
       truth === null ? "" : this.score(),
     ];
     const shown = lines.filter(Boolean).map((line) => element("p", {}, line));

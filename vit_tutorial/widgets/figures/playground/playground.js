@@ -334,7 +334,7 @@ class Playground extends Figure {
       this.unread.delete(index);
       const first = highestOf(now);
       if (label == null || first === label) continue;
-      const question = `why does it say ${this.names[first]}?`;
+      const question = `why does it predict ${this.names[first]}?`;
       this.thumbnails.mark(index, question);
     }
     await this.discoveries.of(bytes, many);

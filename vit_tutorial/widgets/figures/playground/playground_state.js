@@ -43,10 +43,10 @@ function ownBytes(text, size) {
   try {
     bytes = fromBase64(text);
   } catch {
-    throw new RangeError("own, a picture of yours, is damaged");
+    throw new RangeError("own, your image, is damaged");
   }
   if (bytes.length !== size) {
-    throw new RangeError(`own, a picture of yours, has ${size} bytes, got ${bytes.length}`);
+    throw new RangeError(`own, your image, has ${size} bytes, got ${bytes.length}`);
   }
   return bytes;
 }

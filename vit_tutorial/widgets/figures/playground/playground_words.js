@@ -13,14 +13,15 @@ export function outcome(figure, view, before) {
   const { names } = figure;
   if (!view.pass) return NOTHING;
   const isEmpty = view.picture === OWN && !view.bytes.some((byte) => byte);
-  const anyway = "The image is empty; the model predicts anyway. ";
+  const empty = isEmpty ? "The image is empty. " : "";
   const { now } = view.pass;
   const [first, firstBefore] = [highestOf(now), highestOf(before)];
-  const said = `${isEmpty ? anyway : ""}${names[first]} ${percent(now[first])}`;
+  const best = `${names[first]} ${percent(now[first])}`;
+  const said = `${empty}The model predicts ${best}`;
   const changed = differences(figure, view);
   if (!changed.length) {
     const isOwn = view.picture === OWN;
-    return isOwn ? `${said}.` : `${said}, from all ${figure.patches} patches.`;
+    return isOwn ? `${said}.` : `${said} from all ${figure.patches} patches.`;
   }
   const name = first === firstBefore ? "" : `${names[firstBefore]} `;
   const was = name + percent(before[firstBefore]);

@@ -46,9 +46,9 @@ export const EXPERIMENTS = [
     name: "Shuffle the labels",
     question:
       "100 images swap their labels at random, so there is nothing left to " +
-      "understand. What does a model make of them?",
+      "understand. What does a model do with these labels?",
     guesses: [
-      "it learns neither",
+      "it learns nothing",
       "it learns them by heart, and nothing else",
       "it also does well on held-out images",
     ],
@@ -70,8 +70,8 @@ export const EXPERIMENTS = [
   {
     name: "100 images or 6,000",
     question:
-      "Both runs take as many steps: one sees 100 images over and over, one " +
-      "sees 6,000. How many points of held-out accuracy lie between them?",
+      "Both runs take equally many steps: one sees 100 images over and over, " +
+      "one sees 6,000. How many points of held-out accuracy separate them?",
     guesses: ["less than 5 points", "5 to 20 points", "more than 20 points"],
     usual: { steps: 1000 },
     arms: [
@@ -84,13 +84,13 @@ export const EXPERIMENTS = [
       `images, ${held(second)} after training on 6,000.`,
     why:
       "Both runs take the same number of steps. With few images, the model " +
-      "gets to know those rather than clothes.",
+      "learns those images rather than clothes.",
   },
   {
     name: "Too high a rate",
     question:
       "AdamW takes steps 40 times as long as usual: a learning rate of 0.2 " +
-      "instead of 0.005. What comes of it, after as many steps?",
+      "instead of 0.005. What is the result after the same number of steps?",
     guesses: [
       "a higher accuracy",
       "about the same, within 5 points",
@@ -138,7 +138,7 @@ export const EXPERIMENTS = [
   {
     name: "Depth 1 or 4",
     question:
-      "One layer or four, and as many steps. How many points of held-out " +
+      "One layer or four, with equal steps. How many points of held-out " +
       "accuracy do the three additional layers bring?",
     guesses: ["no gain, or a loss", "up to 3 points", "more than 3 points"],
     usual: { steps: 1000 },
@@ -171,8 +171,8 @@ export const EXPERIMENTS = [
       `${held(first)} of the moved images are right after training on images ` +
       `as they are, ${held(second)} after training on moved ones.`,
     why:
-      "For a ViT, a moved edge falls into other patches. It must see that in " +
-      "training to learn that the class stays.",
+      "For a ViT, a moved edge falls into different patches. It has to see " +
+      "that in training to learn that the class stays the same.",
   },
 ];
 

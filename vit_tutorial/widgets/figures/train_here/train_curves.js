@@ -59,7 +59,7 @@ export class Curves {
     const last = (before?.name && run?.steps) || longest;
     const { accuracy } = run?.model ? run : UNTRAINED;
     this.figure.textContent = percentage(accuracy);
-    this.before.textContent = before?.name ?? "the run before";
+    this.before.textContent = before?.name ?? "previous run";
     this.loss.show(run, before, last, this.#losses(run, before));
     this.accuracy.show(run, before, last, SHARES);
     const isThere = run?.steps || before;

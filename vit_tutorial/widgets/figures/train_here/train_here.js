@@ -63,7 +63,7 @@ class TrainHere extends Figure {
     const isUsual = same(this.start, this.state());
     if (this.model.address?.isAskedFor || !isUsual || this.runs.length) return;
     this.change({ steps: SHORTER });
-    this.card.say(`Press Train: ${where}, a run begins shorter.`);
+    this.card.say(`Press Train. The first run is shorter ${where}.`);
   }
 
   end() {

@@ -52,12 +52,12 @@ export class Runs {
   }
 
   #row(run, current) {
-    const what = differences(run.choices, this.usual) || "the usual choices";
+    const what = differences(run.choices, this.usual) || "default choices";
     const back = element(
       "button",
       {
         type: "button",
-        "aria-label": `Bring back run ${run.number}: ${what}`,
+        "aria-label": `Restore run ${run.number}: ${what}`,
         "aria-current": run === current ? "true" : null,
         onclick: () => this.restore(run),
       },

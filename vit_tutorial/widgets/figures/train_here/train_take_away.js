@@ -91,9 +91,9 @@ export class TakeAway {
     );
     try {
       await navigator.clipboard.writeText(command);
-      card.say("The command is copied. Its random numbers are others.");
+      card.say("The command is copied. Its random numbers differ.");
     } catch {
-      card.say("Here is the command. Its random numbers are others.");
+      card.say("Here is the command. Its random numbers differ.");
     }
   }
 

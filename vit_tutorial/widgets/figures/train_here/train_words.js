@@ -35,7 +35,7 @@ export function outcome(run) {
 // The curves as a table: caption, columns, rows.
 export function tableOf(run) {
   return [
-    "Each evaluation on held-out images, with the batches nearest to it",
+    "Each evaluation on held-out images, with the nearest training batches",
     ["step", "held out", "held-out loss", "training", "training loss"],
     () => {
       const learned = run ? thinned(run.batches) : [];
