@@ -281,7 +281,7 @@ def test_the_html_is_a_picture_its_words_and_data(vit, image, row):
     (script,) = soup.find_all("script")
     assert script["type"] == "application/json"
     assert json.loads(script.text)["query"] == 25
-    assert f"{row(1)[8]:.0%} from patch 8" in soup.img["alt"]
+    assert f"{row(1)[8]:.0%} to patch 8" in soup.img["alt"]
     assert soup.img["src"].startswith("data:image/svg+xml;base64,")
 
 
@@ -751,7 +751,7 @@ def test_several_changes_at_once_are_drawn_once(book, vit, image):
 def test_below_the_numbers_stands_that_the_weights_are_rounded(book, vit, image):
     card = book.open(AttentionRow(vit, image)).locator(".vt-card")
     open_numbers(card)
-    expect(card.get_by_text("the model’s weights rounded to 8 bits")).to_be_visible()
+    expect(card.get_by_text("rounds the model’s weights to 8 bits")).to_be_visible()
     photo = image.repeat(3, 2, 2)
     card = book.open(PatchCutter(photo)).locator(".vt-card")  # there is no model in it
     open_numbers(card)
