@@ -97,7 +97,7 @@ def test_a_worker_that_fails_is_named_in_a_line_and_asked_again(book, vit, image
         card.get_by_role("button", name="Surprise me").click()
         assert said(card) == f"The surprise cannot be computed: {why}."
         patch(deletion, number).click()
-        assert "patches removed, by the last layer" in said(deletion)
+        assert "patches removed by the last layer" in said(deletion)
         line = deletion.get_by_text("The curves cannot be computed")
         expect(line).to_have_text(f"The curves cannot be computed: {why}.")
         deletion.get_by_role("button", name="surprise me").click()

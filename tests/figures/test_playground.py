@@ -690,7 +690,7 @@ def test_of_an_animation_the_first_image_counts_and_behind_transparency_it_is_wh
             "a.png",
             "image/png",
             png(np.zeros((2, 8001, 3), np.uint8)),
-            "“a.png” is 8001 × 2 pixels. Up to 8000 a side are fine",
+            "“a.png” is 8001 × 2 pixels. The limit is 8000 a side",
         ),
     ],
 )
