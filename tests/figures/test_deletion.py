@@ -152,7 +152,7 @@ def test_the_words_say_what_the_chapter_computes(vit, images, chapter):
 def test_orders_curves_and_areas_are_the_chapter_s(book, vit, images, chapter):
     card = started(book.open(Deletion(vit, images, picture=1)))
     before, best = chapter["before"][1], chapter["answers"][1]
-    assert said(card).startswith(f"P({CLASSES[best]}) is {100 * before[best]:.0f}%, was ")
+    assert said(card).startswith(f"P({CLASSES[best]}) is {100 * before[best]:.0f}% (was ")
     seen = table(card).now
     assert list(seen) == METHODS
     for name, (area, curve) in seen.items():
@@ -187,7 +187,7 @@ def test_what_is_removed_and_what_is_left(book, vit, images, chapter, method, go
         "(all) => all.map((each) => parseFloat(each.style.left))"
     )
     assert marks == pytest.approx((100 * chapter["before"][0]).tolist(), abs=0.01)
-    assert f", with {gone} of 49 patches removed by " in said(card)
+    assert f") with {gone} of 49 patches removed by " in said(card)
     best, first = shares.argmax(), chapter["answers"][0]
     other = f"; the model predicts {CLASSES[best]} "
     assert said(card).becomes(lambda text: (other in text) == bool(best != first))

@@ -273,7 +273,7 @@ def test_who_changes_its_mind_is_said(book, figure, models, images):
                 if right == 0:
                     assert f"the {name} predicts {now} " in words
                 elif changes:
-                    assert re.search(rf"the {name} now predicts {now} [^;]*, was {was} ", words)
+                    assert re.search(rf"the {name} now predicts {now} [^;]* \(was {was} ", words)
                 else:
                     assert f"the {name} still predicts {now} " in words
                 changed[bool(changes)] += right != 0

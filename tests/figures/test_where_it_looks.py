@@ -160,7 +160,7 @@ def test_the_html_is_small_and_says_what_pytorch_computes(vit, images):
     row = expected(maps[1, 1, 7], DROPPED)  # patch 8 is the seventh that is left, after the token
     first = max(range(49), key=lambda place: row[place] or 0)
     words = figure.still()[1]
-    assert f"it attends most to patch {first + 1}, {row[first]:.0f}%" in words
+    assert f"it attends most to patch {first + 1} ({row[first]:.0f}%)" in words
     best = answers[-1].argmax()
     prediction = f"{CLASSES[best]}, {answers[-1, best]:.0%}"
     assert f"With 44 of 49 patches, the model predicts {prediction}" in words
@@ -404,9 +404,9 @@ def test_a_look_at_one_share_by_pointing_at_it(book, vit, images):
     page = book.open(WhereItLooks(vit, images))
     card = page.locator(".vt-card")
     card.get_by_role("gridcell", name=re.compile(r"patch 8, row 2, column 1: \d")).hover()
-    assert facts(card)["under the pointer"].endswith("%, patch 8")
+    assert facts(card)["pointed at"].endswith("%, patch 8")
     card.get_by_role("button", name="Reset").hover()
-    assert facts(card)["under the pointer"] == "–"
+    assert facts(card)["pointed at"] == "–"
 
 
 def test_a_model_without_a_class_token(book, images):

@@ -321,8 +321,8 @@ function outcome(classes, { method, gone, test, left }) {
       ? ""
       : `; the model predicts ${classes[now]} ${percent(left[now])}`;
   return (
-    `P(${classes[first]}) is ${percent(left[first])}, was ` +
-    `${percent(before[first])}, with ${gone} of ${count} patches removed by ` +
+    `P(${classes[first]}) is ${percent(left[first])} (was ` +
+    `${percent(before[first])}) with ${gone} of ${count} patches removed by ` +
     `${SAID[method]}${changed}. ${verdict(test)}`
   );
 }

@@ -313,14 +313,14 @@ function summary(names, seed, positions, [one, other]) {
   );
 }
 
-// "Shirt 61%, was Coat 80%"
+// "Shirt 61% (was Coat 80%)"
 function verdict(names, { before, after, largest }) {
   const now = bestAnswer(names, after.shares);
   if (largest < ROUNDING) return `${now}, as before`;
   if (highestOf(before.shares) === highestOf(after.shares)) {
-    return `${now}, was ${percent(Math.max(...before.shares))}`;
+    return `${now} (was ${percent(Math.max(...before.shares))})`;
   }
-  return `${now}, was ${bestAnswer(names, before.shares)}`;
+  return `${now} (was ${bestAnswer(names, before.shares)})`;
 }
 
 export default live(PatchOrder);

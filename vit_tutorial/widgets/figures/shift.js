@@ -324,13 +324,13 @@ function summary(names, state, now, before) {
   return `${capitalised(where(state))}: ${verdicts.join("; ")}.`;
 }
 
-// "now predicts sneaker 56%, was ankle boot 81%"
+// "now predicts sneaker 56% (was ankle boot 81%)"
 function verdict(names, now, before) {
   const said = bestAnswer(names, now);
   if (highestOf(now) === highestOf(before)) {
-    return `still predicts ${said}, was ${percent(Math.max(...before))}`;
+    return `still predicts ${said} (was ${percent(Math.max(...before))})`;
   }
-  return `now predicts ${said}, was ${bestAnswer(names, before)}`;
+  return `now predicts ${said} (was ${bestAnswer(names, before)})`;
 }
 
 // What is done to the image: "moved by 3 to the right and 1 up".

@@ -265,8 +265,8 @@ class WhereItLooks extends Figure {
   aboutMap({ asking, chosen }) {
     if (chosen.isOff) return `${capitalised(titled(chosen))} is off. `;
     if (chosen.first < 0) return "";
-    const most = `to patch ${chosen.first + 1}, ${percent(chosen.highest)}`;
-    return `${capitalised(this.name(asking))} attends most ${most}. `;
+    const most = `patch ${chosen.first + 1} (${percent(chosen.highest)})`;
+    return `${capitalised(this.name(asking))} attends most to ${most}. `;
   }
 
   aboutPrediction({ picture: index, reading, dropped, heads_off }) {
@@ -282,7 +282,7 @@ class WhereItLooks extends Figure {
       .filter(([number]) => number)
       .map(([number, all, what]) => `${number} of ${all} ${what}`);
     const since = changes.length
-      ? `, was ${was}, with ${changes.join(" and ")}`
+      ? ` (was ${was}) with ${changes.join(" and ")}`
       : "";
     return `The model predicts ${is}${since}.`;
   }

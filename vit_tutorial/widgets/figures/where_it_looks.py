@@ -176,7 +176,7 @@ class WhereItLooks(Figure):
 
         first = int(shares.argmax())
         most = (
-            f"attends most to patch {chosen.argmax() + 1}, {chosen.max():.0%}"
+            f"attends most to patch {chosen.argmax() + 1} ({chosen.max():.0%})"
         )
         words = (
             f"{image['name']}, and what {name} attends to in "

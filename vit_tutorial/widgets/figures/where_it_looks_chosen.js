@@ -40,7 +40,7 @@ export class ChosenMap {
     });
     const highest = chosen.first < 0 ? "0" : percent(chosen.highest);
     this.scale.replaceChildren(legend(highest));
-    this.pointed = fact("under the pointer", "–");
+    this.pointed = fact("pointed at", "–");
     this.facts.replaceChildren(
       ...this.#factsOf(chosen, reading, asking, token),
       this.pointed,
