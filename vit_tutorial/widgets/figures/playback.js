@@ -160,7 +160,7 @@ class Curves {
       { class: "vt-play-plots" },
       label("accuracy"),
       accuracy.el,
-      label("similarity gap of rows and columns"),
+      label("row/column similarity gap"),
       structure.el,
       label(`epoch 0 to ${run.last}`, "vt-play-axis"),
     );

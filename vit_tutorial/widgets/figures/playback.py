@@ -195,7 +195,7 @@ def row_and_column(alike: Tensor, columns: int) -> float:
 
 
 def curves(held_out: list[float], structure: list[float]) -> tuple[str, str]:
-    """Draw accuracy and the similarity gap of rows and columns, by epoch."""
+    """Draw accuracy and the row/column similarity gap, by epoch."""
     last = len(held_out)
     known = list(enumerate(held_out, start=1))
     accuracy = curve(known, last, 1, 22, "held-out accuracy", "100 %", BLUE)
@@ -205,7 +205,7 @@ def curves(held_out: list[float], structure: list[float]) -> tuple[str, str]:
         last,
         top,
         130,
-        "similarity gap of rows and columns",
+        "row/column similarity gap",
         f"{top:.1f}",
         INK,
     )
