@@ -191,7 +191,7 @@ def test_the_picture_s_words_are_pytorch_s(figure, models, images):
     made = figure(picture=2, right=4, down=-1, size=1)
     words = made.still()[1]
     assert words.startswith(
-        "a bag: the original image, and the image moved by 4 to the right and 1 up. Trained on 9,0"
+        "a bag, moved by 4 to the right and 1 up. Trained on 9,000 images, the ViT predicts "
     )
     for name, model in zip(("ViT", "CNN"), models[9000], strict=True):
         before, after = (shares(model, image) for image in (images[2], shifted(images[2], 4, -1)))

@@ -139,9 +139,8 @@ class Shift(Figure):
             for kind, payload in models.items()
         ]
         words = (
-            f"{picture['name']}: the original image, and the image {what}. "
-            f"Trained on {self.sizes[self.size]:,} images, "
-            f"{' and '.join(said)}."
+            f"{picture['name']}, {what}. Trained on "
+            f"{self.sizes[self.size]:,} images, {' and '.join(said)}."
         )
         return svg, words
 
