@@ -253,7 +253,7 @@ class Playground extends Figure {
     const view = this.view();
     const { image, isAsked, pass } = view;
     const how = this.controls.inspects
-      ? "click a patch to see where it attends"
+      ? "click a patch to see what it attends to"
       : "drag to remove patches";
     const label = this.small
       ? "Click or drag to remove patches"
