@@ -351,7 +351,7 @@ def test_a_weight_that_is_not_finite_is_named():
     vit = randomise(ViT(**SMALL))
     with torch.no_grad():
         vit.mlp_head[1].bias[1] = torch.nan
-    with pytest.raises(ValueError, match=r"mlp_head\.1\.bias holds a number that is not finite"):
+    with pytest.raises(ValueError, match=r"mlp_head\.1\.bias holds a value that is not finite"):
         page_vit(vit)
 
 
