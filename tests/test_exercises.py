@@ -619,7 +619,7 @@ def labelled(notebook):
     found = {}
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            for label in re.findall(r"^:label: (ex-\S+)$", cell.source, re.M):
+            for label in re.findall(r"^### Exercise `(ex-\S+)`$", cell.source, re.M):
                 found[label] = index
     return found
 

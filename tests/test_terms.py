@@ -72,17 +72,21 @@ def pages():
     return [name for name in files if (ROOT / f"{name}.ipynb").exists()]
 
 
-def prose(page):
-    """What a page's markdown says: no code, equations, addresses or citations."""
+def markdown(page):
     cells = json.loads((ROOT / f"{page}.ipynb").read_text("utf8"))["cells"]
-    text = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
-    for pattern in (r"```.*?```", r"\$\$.*?\$\$", r"\{cite:.\}`[^`]*`", r"\]\([^)]*\)"):
+    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def prose(text):
+    """What markdown says: no code, equations or addresses."""
+    for pattern in (r"```.*?```", r"\$\$.*?\$\$", r"\]\([^)]*\)", r"`[^`]*`"):
         text = re.sub(pattern, " ", text, flags=re.S)
-    return re.sub(r"(\{\w+\}`[^`]*`)|`[^`]*`", lambda found: found[1] or " ", text)
+    return text
 
 
-ROLE = re.compile(r"\{term\}`(?:[^<`]*<)?([^>`]*)>?`")
-TEXTS = {page.removeprefix("book/"): prose(page) for page in pages()}
+LINK = re.compile(r"\]\(glossary\.md#([^)]*)\)")
+SOURCES = {page.removeprefix("book/"): markdown(page) for page in pages()}
+TEXTS = {page: prose(text) for page, text in SOURCES.items()}
 
 
 def names(text, term):
@@ -101,8 +105,9 @@ def test_the_table_is_the_glossary():
 def test_a_term_is_taught_before_it_is_used(term):
     taught, before = TERMS[term]
     order = [*TEXTS]
+    anchor = term.replace(" ", "_").lower()
     linked = [
-        page for page, text in TEXTS.items() if term.lower() in map(str.lower, ROLE.findall(text))
+        page for page, text in SOURCES.items() if anchor in map(str.lower, LINK.findall(text))
     ]
     assert taught in linked
     earlier = order[: order.index(taught)]

@@ -46,6 +46,7 @@ def minutes(chapter):
     words = 0
     for kind, source, _ in cells(chapter):
         text, exercises, _ = source.partition("## Exercises")
+        text = re.sub(r"\]\([^)\s]*\)", "]", text)  # addresses are not read
         words += len(re.findall(r"\w+", text))
         if kind == "markdown" and exercises:
             break
