@@ -59,14 +59,14 @@ export class Controls {
     this.panel.append(figure.own.el, figure.game.el);
     this.row("", () => card.controls.append(figure.discoveries.el));
     this.row("Remove", () => this.addRemoving());
-    this.row("Share", () => this.addLast(), true);
-    this.row("Order", () => this.addOrder());
+    this.row("", () => this.addLast(), true);
+    this.row("", () => this.addOrder());
     const addGame = () => {
       card.controls.append(this.line);
       card.button("Challenge me", () => figure.game.ask());
       card.button("Today’s challenge", () => figure.game.askToday());
     };
-    this.row("Play", addGame, true);
+    this.row("", addGame, true);
   }
 
   // Controls that belong together, made by `make`. always: also while a game is
