@@ -34,15 +34,15 @@ MODULES = {
     "recipes": "RECIPES Recipe SMALL_CNN SMALL_VIT",
     "records": "RUNS read_log read_runs",
     "folder": "list_folder read_folder",
-    "exercises": "check",
+    "exercises": "Reply check",
     "properties": "check_all",
     "verdicts": "MARGIN compare compare_over_images",
     "train": "evaluate train",
     "arms": "ARMS COUNTS EXPERIMENTS",
     "plots": "show_picture show_source use_style",
-    "widgets": """AttentionRow ClassToken Deletion EncoderWalk PatchCost PatchCutter PatchOrder
-        Playback Playground PositionSimilarity Shift SideBySide WhereItLooks dequantised page_cnn
-        page_vit""",
+    "widgets": """AnyViT AttentionRow ClassToken Deletion EncoderWalk Figure PatchCost PatchCutter
+        PatchOrder Playback Playground PositionSimilarity Shift SideBySide TrainHere WhereItLooks
+        dequantised page_cnn page_vit""",
 }
 SIGNATURES = {
     "PreNorm": "dim, fn, *, eps=1e-06",
@@ -68,8 +68,10 @@ def test_the_package_s_own_names_are_these():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_has_its_public_names(module):
+    """`__all__` is what the API page lists."""
     found = importlib.import_module(f"vit_tutorial.{module}")
-    assert not [name for name in MODULES[module].split() if not hasattr(found, name)]
+    assert sorted(found.__all__) == sorted(MODULES[module].split())
+    assert not [name for name in found.__all__ if not hasattr(found, name)]
 
 
 @pytest.mark.parametrize("name", SIGNATURES)

@@ -8,6 +8,8 @@ import torch
 from vit_tutorial.positions import POSITIONS
 from vit_tutorial.vit import ViT
 
+__all__ = ["adapt"]
+
 LARGEST = 2**28  # entries of one tensor: 1 GiB in float32
 
 

@@ -17,6 +17,8 @@ from vit_tutorial.recipes import (
     Recipe,
 )
 
+__all__ = ["ARMS", "COUNTS", "EXPERIMENTS"]
+
 SEEDS = 3  # of each arm, unless more are asked for
 
 # Tiny models, on all images. The last epoch is tested: to choose one would add
@@ -66,12 +68,16 @@ PLAIN = replace(
     BASELINE, subset=None, validation=5_000, shift=0, drop_patches=0.0
 )
 PLAIN_CNN = replace(PLAIN, architecture="CNN", model=SMALL_CNN)
-COUNTS = {  # images trained on, and how often: the fewer, the more often each
+COUNTS = {
     500: {"epochs": 8, "repeats": 20},
     2_000: {"epochs": 10, "repeats": 5},
     10_000: {"epochs": 12},
     55_000: {"epochs": 3},
 }
+"""The numbers of training images that are compared, each with its epochs.
+
+The fewer images there are, the more often each is shown.
+"""
 
 
 def changed(recipe: Recipe, **changes) -> Recipe:
@@ -118,8 +124,6 @@ def other_positions(recipe: Recipe) -> dict[str, Recipe]:
     }
 
 
-# Each experiment's arms. A new arm is a row here; an arm of several experiments
-# is trained once.
 EXPERIMENTS = {
     "tiny_rates": {
         **adamw_rates("tiny-vit", TINY),
@@ -196,10 +200,15 @@ EXPERIMENTS = {
         "figure-none": changed(BASELINE, position="none"),
     },
 }
+"""The arms of each experiment: {experiment: {arm: its recipe}}.
+
+A new arm is a row here. An arm of several experiments is trained once.
+"""
 EXPERIMENTS["robustness"] = EXPERIMENTS["data_size"]
 ARMS = {
     arm: recipe for arms in EXPERIMENTS.values() for arm, recipe in arms.items()
 }
+"""The recipe of every arm, of all experiments together."""
 # Tested also on shuffled images and on images shifted by up to so many pixels.
 MEASURED = {"robustness": 4, "tiny_data": 6, "tiny_motion": 6}
 # What their positions are after every epoch is kept.

@@ -25,6 +25,15 @@ from vit_tutorial.inside import record_attention
 from vit_tutorial.patches import pair
 from vit_tutorial.vit import ViT
 
+__all__ = [
+    "attention_on_grid",
+    "attention_relevance",
+    "attention_rollout",
+    "layer_predictions",
+    "mean_attention_distance",
+    "record_attention",
+]
+
 
 def attention_on_grid(
     attention: Tensor,

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from vit_tutorial.checks import arguments_of, check_images, checked
 
+__all__ = ["CNN", "convolution"]
+
 
 class CNN(nn.Module):
     """Classify images with three stages of convolutions, each at half the

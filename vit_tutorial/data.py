@@ -24,11 +24,14 @@ from vit_tutorial.idx import idx_pair, read_idx_pair
 from vit_tutorial.jpeg_archive import NAME as JPEG_ARCHIVE
 from vit_tutorial.jpeg_archive import read_jpeg_archive
 
+__all__ = ["DATASETS", "PHOTOS", "load_dataset", "load_photo", "normalize"]
+
 ASSETS = Path(__file__).parent / "assets"
-PHOTOS = {  # JPEG files to show to a model, see assets/README.md
+PHOTOS = {
     name: ASSETS / "photos" / f"{name}.jpg"
     for name in ("cat", "coffee", "rocket", "portrait")
 }
+"""The bundled photos, by name: JPEG files, see assets/README.md."""
 CACHE = pooch.os_cache("vit_tutorial")
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 TIMEOUT = 30  # seconds of silence after which a mirror counts as down
@@ -110,6 +113,7 @@ DATASETS = {
         ),
     ),
 }
+"""What is known of each data set: classes, sizes, files and mirrors."""
 
 
 def load_dataset(
@@ -167,9 +171,15 @@ def normalize(
 ) -> Tensor:
     """Turn bytes into values around zero: (x / 255 - mean) / std per channel.
 
-    images: uint8 (n, c, H, W). mean, std: c numbers each. Returns float32 (n,
-    c, H, W). Raises ValueError for a different dtype, a different number of
-    channels, or a std of zero.
+    Args:
+        images: uint8 (n, c, H, W).
+        mean, std: c numbers each.
+
+    Returns:
+        float32 (n, c, H, W).
+
+    Raises ValueError for a different dtype, a different number of channels, or
+    a std of zero.
     """
     check_tensor(images, "images")
     if images.dtype != torch.uint8 or images.ndim != 4:
@@ -210,9 +220,15 @@ def numbers(name: str, values: Sequence[float]) -> Tensor:
 def load_photo(size: int = 224) -> Tensor:
     """Read matplotlib's photograph of Grace Hopper (1984; public domain).
 
-    size: pixels of the square that is returned, 448 or a number that divides
-    it. Returns uint8 (3, size, size): every (448 / size)-th pixel of a square
-    around the face. Raises ValueError for any other size.
+    Args:
+        size: pixels of the square that is returned, 448 or a number that
+            divides it.
+
+    Returns:
+        uint8 (3, size, size): every (448 / size)-th pixel of a square around
+        the face.
+
+    Raises ValueError for any other size.
     """
     if not is_whole(size) or size < 1 or 448 % size:
         raise ValueError(

@@ -18,6 +18,8 @@ from tqdm import tqdm
 from vit_tutorial.data import DATASETS
 from vit_tutorial.preprocess import Preprocess, read_image
 
+__all__ = ["list_folder", "read_folder"]
+
 
 @dataclass(frozen=True)
 class Folder:

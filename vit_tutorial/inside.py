@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from vit_tutorial.checks import is_whole
 from vit_tutorial.vit import Attention
 
+__all__ = ["change_temperature", "record_attention", "switch_off_heads"]
+
 SHARPEST = 1e6  # of the scores' scale: float32 still tells them apart
 
 

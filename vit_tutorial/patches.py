@@ -11,6 +11,8 @@ from vit_tutorial.checks import (
     check_tensor,
 )
 
+__all__ = ["patchify", "unpatchify"]
+
 
 def pair(size: int | tuple[int, ...]) -> tuple[int, int]:
     """Read one number as a square: 16 -> (16, 16); (height, width) stays.

@@ -25,6 +25,8 @@ from vit_tutorial.patches import pair, patch_grid
 from vit_tutorial.records import column
 from vit_tutorial.vit import Transformer, ViT
 
+__all__ = ["show_picture", "show_source", "use_style"]
+
 INK = "#7b838c"
 ACCENT = "#d9660a"
 BLUE = "#2f86c8"

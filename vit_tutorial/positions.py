@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from vit_tutorial.checks import check_grid, check_tensor, is_whole
 
+__all__ = ["POSITIONS", "resize_pos_embedding", "rows_and_columns", "sincos_2d"]
+
 
 class NoPositions:
     """Add nothing, and be the base of the kinds that do.
@@ -106,6 +108,7 @@ POSITIONS = {
     "learned_2d": Learned2D(),
     "sincos_2d": Sincos2D(),
 }
+"""The kinds of position embeddings by name: what `ViT` takes as `position`."""
 
 
 def sincos_2d(grid: tuple[int, int], dim: int) -> Tensor:

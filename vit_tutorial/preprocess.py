@@ -19,6 +19,8 @@ from vit_tutorial.cnn import CNN
 from vit_tutorial.data import normalize
 from vit_tutorial.vit import ViT
 
+__all__ = ["Preprocess", "preprocess", "read_image"]
+
 LONGEST = 100  # times the shorter side; resized, such an image fills the memory
 WHITE = (255, 255, 255, 255)
 
@@ -27,11 +29,14 @@ WHITE = (255, 255, 255, 255)
 class Preprocess:
     """Resize, cut out the centre, scale to [0, 1], normalise.
 
-    size: height and width that the model reads. channels: 3 for colour, 1 for
-    grey. crop: the share of the resized image that is cut out, along each side.
-    stretch: whether both sides are resized, each by its own factor; else the
-    image keeps its shape. interpolation: Pillow's name. mean, std: of each
-    channel, see `data.normalize`.
+    Args:
+        size: height and width that the model reads.
+        channels: 3 for colour, 1 for grey.
+        crop: the share of the resized image that is cut out, along each side.
+        stretch: whether both sides are resized, each by its own factor; else
+            the image keeps its shape.
+        interpolation: Pillow's name for it.
+        mean, std: of each channel, see `data.normalize`.
 
     Raises ValueError for values that fit no image.
     """

@@ -27,9 +27,20 @@ from vit_tutorial.weights import (
     from_torchvision,
 )
 
-# The models in `assets`; the README there says how each was made. `make keep`
-# adds one.
+__all__ = [
+    "BUNDLED",
+    "CHECKPOINTS",
+    "PUBLISHERS",
+    "adapt",
+    "imagenet_class_names",
+    "load_pretrained",
+]
+
 BUNDLED = tuple(sorted(path.stem for path in ASSETS.glob("*.safetensors")))
+"""The names of the models that come with the package.
+
+assets/README.md says how each was made. `make keep` adds one.
+"""
 
 
 def read_timm(path: Path) -> dict[str, Tensor]:
@@ -96,6 +107,7 @@ PUBLISHERS = {
     # DINO and DINOv2, trained without labels, as timm keeps them on the hub.
     "Meta": Publisher("", read_timm, *IMAGENET, 1e-6, "bicubic", classes=0),
 }
+"""What the checkpoints of each publisher have in common."""
 
 # The name that its publisher gives it, the variant, the pixels of a side, those
 # that the shorter side is resized to before the centre is cut out, and the
@@ -208,6 +220,7 @@ CHECKPOINTS = {
     for publisher in PUBLISHERS
     for name, checkpoint in read_table(publisher).items()
 }
+"""The official checkpoints that `load_pretrained` knows by name."""
 
 
 def load_pretrained(

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from vit_tutorial.inside import record_attention
 from vit_tutorial.vit import ViT
 
+__all__ = ["check_all"]
+
 # For float32, a few layers deep.
 CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 

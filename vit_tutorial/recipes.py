@@ -17,6 +17,8 @@ from vit_tutorial.checks import check_choice
 from vit_tutorial.data import DATASETS, first_of_each_class, load_dataset
 from vit_tutorial.saving import ARCHITECTURES
 
+__all__ = ["RECIPES", "SMALL_CNN", "SMALL_VIT", "Recipe"]
+
 GREY_PICTURES = {
     "image_size": 28,
     "patch_size": 4,
@@ -50,18 +52,20 @@ COLOUR_VIT = {  # 811,146 parameters, for photos of 32 x 32 pixels
     "dim_head": 32,
     "mlp_dim": 256,
 }
-SMALL_VIT = GREY_PICTURES | {  # 60,730 parameters, for experiments
+SMALL_VIT = GREY_PICTURES | {
     "dim": 48,
     "depth": 3,
     "heads": 3,
     "dim_head": 16,
     "mlp_dim": 96,
 }
-SMALL_CNN = {  # 60,309 parameters
+"""The arguments of a `ViT` for experiments, with 60,730 parameters."""
+SMALL_CNN = {
     "num_classes": 10,
     "channels": 1,
     "widths": (16, 32, 55),
 }
+"""The arguments of the `CNN` that it is compared with: 60,309 parameters."""
 TINY_VIT = GREY_PICTURES | {  # 19,658 parameters, for experiments of many seeds
     "dim": 32,
     "depth": 2,
@@ -213,6 +217,7 @@ RECIPES = {
     "fashion-long": Recipe(**FOR_A_GPU),
     "fashion-large": Recipe(model=LARGE_FASHION_VIT, **FOR_A_GPU),
 }
+"""The recipes that `python -m vit_tutorial.train --recipe` knows by name."""
 
 
 def as_logged(recipe: Recipe) -> dict:

@@ -21,9 +21,14 @@ from filelock import FileLock, Timeout
 
 from vit_tutorial.recipes import Recipe, as_logged
 
-# The logs that the chapters plot. The folder another-cpu in it holds some of
-# the runs again, from a second kind of CPU.
+__all__ = ["RUNS", "read_log", "read_runs"]
+
 RUNS = Path(__file__).parent / "runs"
+"""The folder of the logs that the chapters plot.
+
+The folder another-cpu in it holds some of the runs again, from a second kind of
+CPU.
+"""
 
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"  # an epoch older, in case that is damaged

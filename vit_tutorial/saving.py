@@ -26,6 +26,8 @@ from vit_tutorial.cnn import CNN
 from vit_tutorial.positions import POSITIONS
 from vit_tutorial.vit import ViT
 
+__all__ = ["load_model", "save_model"]
+
 ARCHITECTURES = {"ViT": ViT, "CNN": CNN}  # what can be saved and loaded
 KNOWN = " or a ".join(ARCHITECTURES)
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

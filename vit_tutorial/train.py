@@ -57,6 +57,8 @@ from vit_tutorial.run import (
 )
 from vit_tutorial.settings import with_settings
 
+__all__ = ["evaluate", "train"]
+
 COMMAND = "python -m vit_tutorial.train"
 
 
@@ -159,7 +161,9 @@ def evaluate(
 ) -> tuple[float, float, list[float]]:
     """Return the mean cross-entropy, the accuracy, and that of each class.
 
-    images: uint8 (n, c, H, W), of every class. mean, std: of each channel.
+    Args:
+        images: uint8 (n, c, H, W), of every class.
+        mean, std: of each channel.
     """
     model.eval()
     logits = torch.cat(

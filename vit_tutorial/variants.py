@@ -5,8 +5,8 @@ from typing import Any
 from vit_tutorial.checks import check_sizes
 from vit_tutorial.vit import ViT
 
-# Table 1 of the paper has B, L and H; Ti and S are those of Touvron et al.
-# (2021), as the official code has them.
+__all__ = ["SIZES", "VARIANTS", "create_vit"]
+
 SIZES = {
     "Ti": {"dim": 192, "depth": 12, "heads": 3, "mlp_dim": 768},
     "S": {"dim": 384, "depth": 12, "heads": 6, "mlp_dim": 1536},
@@ -14,6 +14,11 @@ SIZES = {
     "L": {"dim": 1024, "depth": 24, "heads": 16, "mlp_dim": 4096},
     "H": {"dim": 1280, "depth": 32, "heads": 16, "mlp_dim": 5120},
 }
+"""The arguments of each named size of ViT.
+
+Source: table 1 of the paper for B, L and H; Touvron et al. (2021) for Ti and S,
+as the official code has them.
+"""
 VARIANTS = (
     "Ti/16",
     "S/32",
@@ -25,6 +30,7 @@ VARIANTS = (
     "L/16",
     "H/14",
 )
+"""The names that `create_vit` takes: size and patch, B/16 for example."""
 
 
 def create_vit(

@@ -16,10 +16,15 @@ import numpy as np
 from scipy.stats import chi2, norm, qmc
 from scipy.stats import t as student
 
-# In percentage points of accuracy: a smaller difference between two recipes is
-# of no interest to this book. It was written down after the book's first runs,
-# as the chapters say, and before all later ones.
+__all__ = ["MARGIN", "compare", "compare_over_images"]
+
 MARGIN = 1.0
+"""The margin of equivalence, in percentage points of accuracy.
+
+A smaller difference between two recipes is of no interest to this book. We
+wrote the margin down after the book's first runs, as the chapters say, and
+before all later ones.
+"""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from vit_tutorial.checks import (
 from vit_tutorial.patches import Patchify, pair, patch_grid
 from vit_tutorial.positions import POSITIONS
 
+__all__ = ["Attention", "FeedForward", "PreNorm", "Transformer", "ViT"]
+
 
 class PreNorm(nn.Module):
     """Normalise each token, then apply `fn`: LN(.) in equations 2 and 3."""
@@ -160,8 +162,8 @@ class Transformer(nn.Module):
 class ViT(nn.Module):
     """Classify images with a Transformer encoder over their patches.
 
-    forward(images) is classify(transformer(embed(images))): (b, c, H, W) -> (b,
-    num_classes).
+    `forward(images)` is `classify(transformer(embed(images)))`: (b, c, H, W) ->
+    (b, num_classes).
 
     Args:
         image_size, patch_size: pixels, one number or (height, width); the patch

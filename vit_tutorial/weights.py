@@ -32,6 +32,8 @@ from vit_tutorial.checkpoint_names import to_bias as to_bias
 from vit_tutorial.checks import check_path
 from vit_tutorial.saving import check_is_file
 
+__all__ = ["from_huggingface", "from_npz", "from_timm", "from_torchvision"]
+
 
 def from_timm(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of a timm `VisionTransformer` as those of `ViT`.
