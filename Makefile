@@ -74,9 +74,10 @@ clean: ## remove all that these commands have made
 	@touch $@
 
 # The pages. Built from nothing, for it takes seconds, and a page that has lost its source must not
-# stay; every warning is an error.
+# stay; every warning is an error. The API page is made from the package's docstrings.
 FIGURES := $(wildcard vit_tutorial/assets/*.safetensors) $(shell find vit_tutorial/widgets -type f -not -name '*.pyc')
-_build/html/.built: .venv/.book _config.yml _toc.yml $(FIGURES) $(shell find book -type f -not -path '*/.*' -not -name '*.pyc')
+PACKAGE := $(shell find vit_tutorial -name '*.py')
+_build/html/.built: .venv/.book _config.yml _toc.yml $(FIGURES) $(PACKAGE) $(shell find book -type f -not -path '*/.*' -not -name '*.pyc')
 	rm -rf _build
 	$(BIN)/jupyter-book build . -n -W --keep-going
 	@touch $@

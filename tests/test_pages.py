@@ -51,6 +51,7 @@ def pages_are_built():
     """Fails, and does not skip: pages that nobody has looked at are not checked pages."""
     shared = [ROOT / "_config.yml", ROOT / "_toc.yml", *ROOT.glob("book/_*/*.*")]
     package = [
+        *ROOT.glob("vit_tutorial/**/*.py"),  # the API page is made from them
         *ROOT.glob("vit_tutorial/widgets/**/*.*"),
         *ROOT.glob("vit_tutorial/assets/*.safet*"),
     ]
