@@ -177,7 +177,7 @@ def resize_pos_embedding(
             they are kept.
 
     Returns:
-        (1, num_prefix + new rows * new columns, dim).
+        `(1, num_prefix + new rows * new columns, dim)`.
 
     Raises ValueError where pos does not hold num_prefix + rows*columns tokens,
     or is not of floating-point numbers. Source: section 3.2, fine-tuning at a

@@ -217,13 +217,14 @@ class Api(SphinxDirective):
     def run(self):
         # The types in the signatures are names of the package itself.
         self.env.ref_context["py:module"] = PACKAGE
-        nodes = []
-        for name in self.arguments[0].split():
-            module = package()[name]
-            for member in members(module):
-                self.env.note_dependency(str(member.filepath))
-                nodes += self.parse_text_to_nodes(self.entry(member))
-        return nodes
+        listed = [
+            member
+            for name in self.arguments[0].split()
+            for member in members(package()[name])
+        ]
+        for member in listed:
+            self.env.note_dependency(str(member.filepath))
+        return self.parse_text_to_nodes("\n\n".join(map(self.entry, listed)))
 
     def entry(self, member):
         """Write one name's description, in MyST's Markdown."""
@@ -270,7 +271,8 @@ class Api(SphinxDirective):
 
 
 def add_to_page(app, pagename, templatename, context, doctree):
-    if 'class="py ' in context.get("body", ""):
+    lists_names = 'class="py ' in context.get("body", "")
+    if lists_names or pagename == "genindex":
         app.add_css_file("api.css")
 
 
