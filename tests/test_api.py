@@ -31,7 +31,7 @@ PUBLIC = {
 @pytest.fixture(scope="module")
 def entries():
     """What the page lists: (address, its <dl>)."""
-    sources = [*ROOT.glob("vit_tutorial/**/*.py"), *ROOT.glob("book/**/api.*"), ROOT / "_toc.yml"]
+    sources = [*ROOT.glob("vit_tutorial/**/*.py"), *ROOT.glob("book/_*/*.*"), ROOT / "book/api.md"]
     if not PAGE.exists() or PAGE.stat().st_mtime < max(path.stat().st_mtime for path in sources):
         pytest.fail("book/api.html is missing or old: run `make book` first")
     page = BeautifulSoup(PAGE.read_text("utf8"), "html.parser")
@@ -191,6 +191,7 @@ sys.path.insert(0, "book/_ext")
 sys.modules["torch"] = None  # an import would fail
 import api
 assert len(api.addresses()) > 80
+assert all(api.members(module) for module in api.package().modules.values() if module.exports)
 assert "vit_tutorial" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -3,100 +3,24 @@
     ```{api} patches positions
     ```
 
-lists the names in the `__all__` of these modules. griffe reads the files and
-takes the docstrings apart; nothing is imported, because the package needs
-PyTorch and building does not.
+lists the names in the `__all__` of these modules, each with its signature, its
+docstring, and where to find its code and the chapter that has it.
 """
 
 import ast
 import functools
 import json
 import re
-from pathlib import Path
 
 import griffe
+from docstrings import inline, taken_apart
+from package_names import PACKAGE, ROOT, addresses, members, package
+from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "vit_tutorial"
 IMPORT = rf"^from {PACKAGE}[\w.]* import (\([^)]*\)|.*)"
 LONGEST_VALUE = 100  # letters of a constant that its heading shows
 MOST_KEYS = 8  # of a constant, that its description lists
-
-# Sentences that get a label of their own, beside Args.
-LABELLED = re.compile(r"(?:^|(?<=[.:] ))(Raises|Returns|Source:|Shapes:) ")
-
-# What is code in a docstring, besides what stands in backticks: a shape such as
-# (b, h*w, dim) -> (b, dim), a word in quotes, a dict in words, an exception.
-ENTRY = r"[\w*/+.]+(?: [*+/] [\w*/+]+)*"
-SHAPE = rf"\({ENTRY},(?: {ENTRY}(?:, {ENTRY})*,?)?\)"
-CODE = re.compile(
-    r"`([^`]+)`"
-    rf"|({SHAPE}(?: -> {SHAPE})*"
-    r"""|"[\w./-]+"|\{[^{}]*(?:\{[^{}]*\})?[^{}]*\}|\b[A-Z]\w+Error\b)"""
-    r"|\b([A-Z][A-Z_]{3,})\b"
-)
-
-
-@functools.cache
-def package():
-    """Read the package, without importing any of it."""
-    return griffe.load(
-        PACKAGE,
-        search_paths=[ROOT],
-        allow_inspection=False,
-        docstring_parser="google",
-        docstring_options={
-            "warnings": False,  # "mean, std: …" describes two arguments at once
-            "returns_multiple_items": False,
-            "returns_named_value": False,
-        },
-    )
-
-
-def exported():
-    """Yield what each `__all__` names: (module, name, object)."""
-    for module in [package(), *package().modules.values()]:
-        for name in module.exports or []:
-            member = module[name]
-            yield (
-                module,
-                name,
-                member.final_target if member.is_alias else member,
-            )
-
-
-@functools.cache
-def addresses():
-    """Return where each public object is imported from: {its path: address}.
-
-    That is the package itself, where it has the name, or else the module that
-    defines it; figures are imported from `widgets`.
-    """
-    found = {}
-    for module, name, member in exported():
-        found.setdefault(member.path, []).append(
-            (len(module.path), module is not member.module, module, name)
-        )
-    return {
-        path: f"{module.path}.{name}"
-        for path, places in found.items()
-        for *_, module, name in [min(places, key=lambda place: place[:2])]
-    }
-
-
-def members(module):
-    """Return a module's public objects in their order, without those that it
-    has from another module which makes them public itself."""
-    own = [
-        member
-        for where, _, member in exported()
-        if where is module
-        and (member.module is module or not member.module.exports)
-    ]
-    if all(member.module is module for member in own):
-        own.sort(key=lambda member: member.lineno)
-    return own
 
 
 @functools.cache
@@ -118,85 +42,12 @@ def chapters():
     return used | shown
 
 
-def inline(text):
-    """Write a docstring's words as Markdown: code as code, links to names."""
-    text, written, end = " ".join(text.split()), "", 0
-    for match in CODE.finditer(text):
-        quoted, code, constant = match.groups()
-        name = quoted or constant
-        address = name and public_address(name)
-        if constant and not address:
-            continue
-        written += escaped(text[end : match.start()])
-        written += (
-            f"{{py:obj}}`{name} <{address}>`"
-            if address
-            else f"`{quoted or code}`"
-        )
-        end = match.end()
-    return written + escaped(text[end:])
-
-
-def public_address(name):
-    """Find a public name as a docstring writes it, such as `data.normalize`."""
-    for address in addresses().values():
-        if f".{address}".endswith(f".{name}"):
-            return address
-    return None
-
-
-def escaped(text):
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
-
-
-def taken_apart(docstring):
-    """Return a docstring's paragraphs and its rows: (term, descriptions)."""
-    paragraphs, rows, ends = [], [], []
-    for section in docstring.parsed:
-        kind = section.kind.value
-        if kind == "text":
-            for paragraph in section.value.split("\n\n"):
-                text, labelled = without_labels(paragraph)
-                paragraphs += [text] if text else []
-                ends += labelled
-        elif kind == "parameters":
-            for each in section.value:
-                names = [f"`{name}`" for name in each.name.split(", ")]
-                rows.append((", ".join(names), [each.description]))
-        elif kind == "raises":
-            errors = [
-                f"{each.annotation}: {each.description}"
-                for each in section.value
-            ]
-            ends.append(("*Raises*", errors))
-        else:  # Returns, Yields
-            texts = [each.description for each in section.value]
-            ends.append((f"*{kind.capitalize()}*", texts))
-    return paragraphs, rows + ends
-
-
-def without_labels(paragraph):
-    """Split the sentences with labels off a paragraph."""
-    if paragraph.startswith("    "):
-        return f"```python\n{cut_indent(paragraph)}\n```", []
-    text, *parts = LABELLED.split(" ".join(paragraph.split()))
-    rows = [
-        (f"*{label.removesuffix(':')}*", [described])
-        for label, described in zip(parts[::2], parts[1::2], strict=True)
-    ]
-    return inline(text.strip()), rows
-
-
-def cut_indent(code):
-    return re.sub(r"^ {4}", "", code, flags=re.M)
-
-
 def short_value(value):
     """Return a constant's value if it is written out and short."""
     text = str(value)
     try:
         ast.literal_eval(text)
-    except ValueError:
+    except (SyntaxError, ValueError):
         return ""
     return text if len(text) <= LONGEST_VALUE else ""
 
@@ -233,6 +84,8 @@ class Api(SphinxDirective):
         options = {"module": module}
         if address != member.path:
             options["canonical"] = member.path
+        if not member.docstring:
+            raise ExtensionError(f"{address} is public, but has no docstring")
         paragraphs, rows = taken_apart(member.docstring)
         rows = [(term, [*map(inline, texts)]) for term, texts in rows]
         if member.is_attribute:
