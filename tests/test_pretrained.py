@@ -48,7 +48,7 @@ from vit_tutorial import (
 )
 from vit_tutorial import variants as variants_table
 from vit_tutorial.cnn import CNN
-from vit_tutorial.data import load_dataset
+from vit_tutorial.data import copy_of_cifar10, load_dataset
 from vit_tutorial.pretrained import (
     CHECKPOINTS,
     PUBLISHERS,
@@ -58,6 +58,7 @@ from vit_tutorial.pretrained import (
 from vit_tutorial.recipes import RECIPES, Recipe, as_logged
 from vit_tutorial.records import RUNS, read_log, read_runs
 from vit_tutorial.train import evaluate
+from vit_tutorial.widgets import dequantised
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SMALL = SQUARE | {"num_classes": 1000}  # 8 x 8 pixels in patches of 4: what an official one may be
@@ -844,7 +845,32 @@ def test_the_books_model_is_the_one_its_log_tells_of():
     assert accuracy > 0.923
 
 
-@pytest.mark.parametrize("name", [name for name in pretrained.BUNDLED if name != "fashion"])
+def test_the_colour_model_is_the_one_its_log_tells_of():
+    vit = load_pretrained("colour")
+    start, *between, test = read_runs("colour")[0]
+    epochs = [record for record in between if record["event"] == "epoch"]
+    assert sum(p.numel() for p in vit.parameters()) == start["parameters"] <= 1_000_000
+    assert as_logged(Recipe(**start["recipe"])) == as_logged(RECIPES["colour"])
+    assert start["copy"] == vit.facts["copy"] == "cifar10-jpeg.tar.xz"
+    assert start["pictures"] == {"training": 45_000, "validation": 5_000}
+    chosen = max(epochs, key=lambda record: record["validation_accuracy"])
+    assert chosen["epoch"] == test["epoch"]
+
+
+def test_the_colour_model_is_as_good_as_its_log_says():
+    if copy_of_cifar10() != "cifar10-jpeg.tar.xz":
+        pytest.skip("$VIT_TUTORIAL_DATA names no folder with cifar10-jpeg.tar.xz")
+    vit, test = load_pretrained("colour"), read_runs("colour")[0][-1]
+    images, labels = load_dataset("cifar10", "test")
+    for model, most in ((vit, 5e-4), (dequantised(vit), 3e-3)):  # the page rounds to 8 bits
+        _, accuracy, _ = evaluate(model, images, labels, vit.facts["mean"], vit.facts["std"])
+        assert accuracy == pytest.approx(test["test_accuracy"], abs=most)
+
+
+SMALL = [name for name in pretrained.BUNDLED if name not in ("fashion", "colour")]
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_each_small_model_is_the_one_its_log_tells_of(name):
     model, log = load_pretrained(name), read_log(RUNS / name)
     assert not model.training
