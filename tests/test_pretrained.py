@@ -867,10 +867,10 @@ def test_the_colour_model_is_as_good_as_its_log_says():
         assert accuracy == pytest.approx(test["test_accuracy"], abs=most)
 
 
-SMALL = [name for name in pretrained.BUNDLED if name not in ("fashion", "colour")]
+OTHERS = [name for name in pretrained.BUNDLED if name not in ("fashion", "colour")]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", OTHERS)
 def test_each_small_model_is_the_one_its_log_tells_of(name):
     model, log = load_pretrained(name), read_log(RUNS / name)
     assert not model.training
