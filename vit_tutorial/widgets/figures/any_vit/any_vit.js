@@ -126,8 +126,9 @@ class AnyViT extends Figure {
   buildParts() {
     const { vit, card } = this;
     card.root.classList.add("vt-any");
-    const isFine = vit.grid[0] * vit.grid[1] > 100;
+    const isFine = vit.grid[0] * vit.grid[1] > 49;
     card.root.classList.toggle("vt-many", isFine); // a finger needs more room
+    card.root.classList.toggle("vt-deep", vit.config.depth > 6);
     card.controls.replaceChildren();
     this.image = new ShownPhoto({
       vit,
