@@ -194,4 +194,6 @@ assert len(api.addresses()) > 80
 assert all(api.members(module) for module in api.package().modules.values() if module.exports)
 assert "vit_tutorial" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

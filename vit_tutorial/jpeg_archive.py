@@ -41,6 +41,5 @@ def read_jpeg_archive(
                 images.append(np.asarray(image.convert("RGB")))
             labels.append(class_names.index(Path(member.name).parent.name))
     pixels = torch.from_numpy(np.stack(images))
-    return rearrange(pixels, "n h w c -> n c h w").contiguous(), torch.tensor(
-        labels
-    )
+    channels_first = rearrange(pixels, "n h w c -> n c h w").contiguous()
+    return channels_first, torch.tensor(labels)

@@ -18,7 +18,7 @@ export class Memory {
   // values. All of it is taken at once, since growing a memory would detach
   // every view of it.
   // Throws an Error that a page can show where the browser does not play along:
-  // a RangeError where it has no memory left.
+  // its cause is "memory" where there is none left.
   constructor(...sizes) {
     const counts = sizes.flatMap((each) => Object.values(each));
     const bytes = counts.reduce((sum, count) => sum + rounded(count), SPARE);
@@ -110,8 +110,9 @@ function begin(bytes, modules) {
     return { instances, memory };
   } catch {
     const megabytes = Math.ceil((pages * PAGE) / 1e6);
-    throw new RangeError(
+    throw new Error(
       `its model needs ${megabytes} MB of memory, which this browser refuses`,
+      { cause: "memory" },
     );
   }
 }

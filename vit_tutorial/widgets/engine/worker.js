@@ -19,7 +19,7 @@ export function serve(answers) {
       if (model) vit = new ViT(model); // the first question brings it
       postMessage({ answer: answers[name](vit, ...given) });
     } catch (error) {
-      const isFull = error instanceof RangeError; // see memory.js
+      const isFull = error.cause === "memory"; // see memory.js
       postMessage({ error: error.message, isFull });
     }
   };
