@@ -26,7 +26,8 @@ from vit_tutorial.recipes import Recipe, as_logged
 from vit_tutorial.records import RUNS, differences, is_finished, read_log, write_whole
 from vit_tutorial.saving import load_model
 
-FILES = ("log.jsonl", "robustness.jsonl", "progress.jsonl")  # what is kept of a run
+# What is kept of a run.
+FILES = ("log.jsonl", "robustness.jsonl", "progress.jsonl", "positions.jsonl")
 HEAD = "| file | what it holds | its log | made by | test accuracy | SHA-256 |"
 
 

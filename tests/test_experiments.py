@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import randomise
+from safetensors.torch import load_file
 
 from vit_tutorial import ViT, experiments, load_model, measurements, save_model
 from vit_tutorial.arms import ARMS, BASELINE, CNN_RATES, EXPERIMENTS, MUON_RATES, RATES
@@ -94,6 +95,7 @@ CHANGES_OF_TINY = {
     **{f"vit-adamw-{rate}": {"matrix_lr": None, "lr": rate} for rate in RATES},
     **{f"vit-muon-{rate}": {"matrix_lr": rate} for rate in MUON_RATES},
     **{arm: CHANGES[arm] for arm in (*PARTS, "mean", *POSITIONS) if arm in CHANGES},
+    "learned": {},
     "no-flip": {"flip": False},
     "long": {"epochs": 20},
     "long-no-augmentation": {"epochs": 20, **CHANGES["no-augmentation"]},
@@ -170,6 +172,14 @@ def test_whatever_their_number_as_many_images_are_shown_in_all(architecture):
         assert recipe.train_on * recipe.epochs * recipe.repeats == 330_000
 
 
+@pytest.mark.parametrize("pixels", [0, 4])
+@pytest.mark.parametrize(("kind", "model"), [("vit", SMALL_VIT), ("cnn", SMALL_CNN)])
+def test_larger_models_are_shown_motion_by_the_tiny_ones_recipe(kind, model, pixels):
+    unmoved = {"vit": "tiny-vit-10000-muon-0.01", "cnn": "tiny-cnn-10000-adamw-0.04"}
+    tiny = ARMS[f"tiny-{kind}-shift-{pixels}" if pixels else unmoved[kind]]
+    assert ARMS[f"{kind}-shift-{pixels}"] == replace(tiny, model=model)
+
+
 def test_the_baseline_has_what_the_arms_take_away():
     assert BASELINE.flip
     assert BASELINE.shift
@@ -197,8 +207,9 @@ def test_sizes_differ_in_the_pictures_and_how_often_they_are_shown(n):
 def test_every_arm_belongs_to_an_experiment_and_the_other_way_round():
     assert {arm for arms in EXPERIMENTS.values() for arm in arms} == set(ARMS)
     tiny = {f"tiny-{name}" for name in (*CHANGES_OF_TINY, *CHANGES_OF_MIDDLE)}
+    motion = {*EXPERIMENTS["motion"]}
     sizes = {f"{model}-{n}" for model in ("vit", "cnn") for n in COUNTS}
-    assert set(ARMS) == {*CHANGES, *tiny, *sizes, *BUG_ARMS}
+    assert set(ARMS) == {*CHANGES, *tiny, *sizes, *motion, *BUG_ARMS}
     assert {*EXPERIMENTS["bugs"]} == {*BUG_ARMS}
     assert [*EXPERIMENTS["class_token"]] == ["baseline", "mean"]
     positions = {ARMS[arm].model.get("position", "learned") for arm in EXPERIMENTS["positions"]}
@@ -648,3 +659,16 @@ def test_progress_is_the_likeness_of_positions_and_an_epoch_run_again_replaces_i
     assert similarity[0, 5] == pytest.approx(expected.item(), abs=0.0051)
     assert torch.equal(similarity, similarity.T)
     assert torch.equal(similarity.diagonal(), torch.ones(16))
+
+
+def test_the_positions_that_are_kept_are_those_of_the_trained_model(tmp_path):
+    experiments.run_arm("tiny-no-flip", 0, TINY, tmp_path, "cpu", "command")
+    (record,) = [
+        json.loads(line)
+        for line in (tmp_path / "tiny-no-flip-0" / "positions.jsonl").read_text().splitlines()
+    ]
+    trained = load_file(tmp_path / "tiny-no-flip-0" / "model.safetensors")["pos_embedding"]
+    kept = torch.tensor(record["embeddings"])
+    torch.testing.assert_close(kept, trained[0, 1:], atol=6e-5, rtol=0)
+    experiments.run_arm("tiny-mean", 0, TINY, tmp_path, "cpu", "command")
+    assert not (tmp_path / "tiny-mean-0" / "positions.jsonl").exists()

@@ -68,6 +68,9 @@ PLAIN = replace(
     BASELINE, subset=None, validation=5_000, shift=0, drop_patches=0.0
 )
 PLAIN_CNN = replace(PLAIN, architecture="CNN", model=SMALL_CNN)
+# As long as the tiny models' runs.
+MIDDLE = replace(TINY_MIDDLE, model=SMALL_VIT)
+MIDDLE_CNN = replace(TINY_MIDDLE_CNN, model=SMALL_CNN)
 COUNTS = {
     500: {"epochs": 8, "repeats": 20},
     2_000: {"epochs": 10, "repeats": 5},
@@ -158,7 +161,7 @@ EXPERIMENTS = {
         },
     },
     "tiny_positions": {  # and the class token
-        "tiny-vit-muon-0.01": TINY,  # the baseline
+        "tiny-learned": TINY,  # the baseline
         "tiny-mean": changed(TINY, pool="mean"),
         "tiny-no-flip": changed(TINY, flip=False),
         **{f"tiny-{k}": recipe for k, recipe in other_positions(TINY).items()},
@@ -167,6 +170,11 @@ EXPERIMENTS = {
         "tiny-long": TINY_LONG,
         "tiny-long-no-augmentation": changed(TINY_LONG, flip=False, shift=0),
         "tiny-long-erase": changed(TINY_LONG, erase=8),
+    },
+    "motion": {  # the same question as "tiny_motion", of larger models
+        f"{name}-shift-{pixels}": replace(recipe, shift=pixels)
+        for pixels in (0, 4)
+        for name, recipe in (("vit", MIDDLE), ("cnn", MIDDLE_CNN))
     },
     "bugs": {
         "bug-none": BUG_FREE,
@@ -210,6 +218,8 @@ ARMS = {
 }
 """The recipe of every arm, of all experiments together."""
 # Tested also on shuffled images and on images shifted by up to so many pixels.
-MEASURED = {"robustness": 4, "tiny_data": 6, "tiny_motion": 6}
-# What their positions are after every epoch is kept.
+MEASURED = {"robustness": 4, "tiny_data": 6, "tiny_motion": 6, "motion": 6}
+# How similar their positions are after every epoch is kept.
 PROGRESS = ("figure-cls",)
+# Their positions at the end are kept.
+TABLES = ("tiny-learned", "tiny-no-flip")

@@ -23,9 +23,20 @@ from threading import RLock, Thread
 import torch
 from tqdm import tqdm
 
-from vit_tutorial.arms import ARMS, EXPERIMENTS, MEASURED, PROGRESS, SEEDS
+from vit_tutorial.arms import (
+    ARMS,
+    EXPERIMENTS,
+    MEASURED,
+    PROGRESS,
+    SEEDS,
+    TABLES,
+)
 from vit_tutorial.machine import sigterm_like_ctrl_c, stop
-from vit_tutorial.measurements import measure_robustness, record_progress
+from vit_tutorial.measurements import (
+    measure_robustness,
+    read_positions,
+    record_progress,
+)
 from vit_tutorial.recipes import Recipe, as_logged
 from vit_tutorial.records import (
     check_same_run,
@@ -62,6 +73,9 @@ def run_arm(
     if shifted is not None and not path.exists():
         write_log(path, measure_robustness(folder, shifted))
         said += "; shifts and shuffling measured"
+    path = folder / "positions.jsonl"
+    if arm in TABLES and not path.exists():
+        write_log(path, read_positions(folder))
     return said
 
 

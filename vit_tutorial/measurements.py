@@ -1,4 +1,4 @@
-"""What experiments measure beside accuracy: progress and robustness."""
+"""What experiments measure beside accuracy: positions and robustness."""
 
 import json
 from pathlib import Path
@@ -32,6 +32,15 @@ def record_progress(path: Path, epoch: int, vit: ViT) -> None:
     similarity = (100 * positions @ positions.T).round().int().tolist()
     now = {"event": "progress", "epoch": epoch, "similarity": similarity}
     write_log(path, [*before, now])
+
+
+def read_positions(folder: Path) -> list[dict]:
+    """Read a trained ViT's position embeddings of the patches: (n, dim)."""
+    vit = load_model(folder / "model.safetensors")
+    assert isinstance(vit, ViT)
+    positions = vit.pos_embedding[0, vit.num_prefix :].tolist()
+    rounded = [[round(value, 4) for value in each] for each in positions]
+    return [{"event": "positions", "embeddings": rounded}]
 
 
 def measure_robustness(folder: Path, most: int) -> list[dict]:
