@@ -4,8 +4,9 @@
     python .ci/colab.py book/05_attention.ipynb
 
 Each chapter is alone in an empty folder. Its first cell finds no package and installs one, as on
-Colab: here it is a wheel, built from what stands here. That may replace nothing that Colab has, for
-what has been imported there is used until the runtime is restarted. The chapter runs to its end,
+Colab: here it is a wheel, built from what stands here, even while the repository has no address.
+That may replace nothing that Colab has, for what has been imported there is used until the runtime
+is restarted. The chapter runs to its end,
 and every figure that its kernel has sent is drawn in a browser and answers a reader.
 
 The environment stays in `.colab` until colab.txt changes. It takes 7 GB: on Linux, PyTorch comes
@@ -98,10 +99,9 @@ def run(chapter: Path, python: Path, wheel: Path, folder: Path) -> list[dict]:
     folder.mkdir()
     notebook = nbformat.read(shutil.copy(chapter, folder), as_version=4)
     first = notebook.cells[0]
-    address = notebooks.setup_source().split("git+")[1]
-    first.source = first.source.replace(f"git+{address}", str(wheel))
-    if str(wheel) not in first.source:
-        raise ValueError(f"the first cell does not install the package:\n{first.source}")
+    if first.source != notebooks.setup_source():
+        raise ValueError(f"the first cell is not the one of every notebook:\n{first.source}")
+    first.source = notebooks.setup_source(str(wheel))
     kernel = folder.parent / "kernels" / "colab"
     kernel.mkdir(parents=True, exist_ok=True)
     command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]

@@ -38,15 +38,37 @@ def chapters() -> list[Path]:
     return [path for file in files if (path := ROOT / f"{file}.ipynb").exists()]
 
 
-def setup_source() -> str:
-    """The first cell of every notebook. The address is the one in _config.yml."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
-    return f"""\
+def setup_source(requirement: str | None = None) -> str:
+    """Return the first cell of every notebook, which sees to it that the package is there.
+
+    requirement: what pip installs where it is missing; by default the repository in _config.yml. ""
+        stands for no address: the cell then says how to install the package by hand.
+    """
+    if requirement is None:
+        config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
+        url = config["repository"]["url"]
+        requirement = f"git+{url}" if url else ""
+    return INSTALL.format(requirement) if requirement else BY_HAND
+
+
+INSTALL = """\
 # Where the book's package is missing (Colab), install it; PyTorch stays.
 try:
     import vit_tutorial  # noqa: F401
 except ModuleNotFoundError:
-    %pip install -q git+{config["repository"]["url"]}\
+    %pip install -q {}\
+"""
+# Without an address, a reader has the notebook, and a copy of the repository or a release's zip.
+BY_HAND = """\
+# Where the book's package is missing, say how to install it.
+try:
+    import vit_tutorial  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{error}. Run %pip install PATH, and then this cell again. PATH is "
+        "your copy of the book's repository, or the .whl file in a release's "
+        "vit-book.zip. In Colab, upload that file first (Files, on the left)."
+    ) from None\
 """
 
 
