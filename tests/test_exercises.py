@@ -128,9 +128,17 @@ EXPECTED = {
         ],
     ),
     "ex-tokens-resolution": (
-        (4, 16),
-        r"\b16\b|\b4 times|\bfour\b",
-        [((2, 4), "one side"), ((4, 4), "n · n"), ((4, 8), "two tokens"), ((16, 4), "other order")],
+        (5.36, 14.69),
+        r"5\.[34]|14\.7",
+        [
+            ((16, 16), "how the pairs grow"),
+            ((4, 4), "how the tokens grow"),
+            ((14.69, 5.36), "other order"),
+            ((4.49, 12.78), "MLP"),
+            ((2, 4), "in between"),
+            ((5.36, 16), "second factor"),
+            ((8, 14.69), "first factor"),
+        ],
     ),
     "ex-tokens-pool": (
         (False, True),
@@ -187,7 +195,7 @@ EXPECTED = {
     "ex-class-twice": (
         (False, True),
         r"\bequal\b|\bsame\b|\b51\b",
-        [((True, True), "two copies"), ((False, False), "softmax")],
+        [((True, True), "two copies"), ((False, False), "one more token")],
     ),
     "ex-class-wrong": (
         0.794,

@@ -74,42 +74,53 @@ def crossing(answer: object) -> str:
 
 @exercise(
     "ex-tokens-resolution",
-    "two factors, (how many times the tokens, how many times the pairs)",
+    "two factors, (from 224 to 448 pixels, from 1792 to 3584)",
 )
 def resolution(answer: object) -> str:
-    """Judge what twice the resolution does to tokens and pairs."""
-    tokens, pairs = numbers(answer, 2)
-    before, after = (224 // 16) ** 2, (448 // 16) ** 2
-    _, each_token = costs()
-    times = after / before
-    pair_times = (counted(after) - after * each_token) / (
-        counted(before) - before * each_token
-    )
-    if (tokens, pairs) == (times, pair_times):
+    """Judge how an attention layer's work grows with the resolution."""
+    given = numbers(answer, 2)
+    sizes = [(side // 16) ** 2 for side in (224, 1792)]
+    right = [counted(4 * n) / counted(n) for n in sizes]
+
+    def fits(factors: list[float]) -> bool:
+        pairs = zip(given, factors, strict=True)
+        return all(abs(one - other) <= 0.1 for one, other in pairs)
+
+    if fits(right):
+        few, many = right
         return (
-            "twice the rows times twice the columns, and n tokens make n² "
-            "pairs."
+            f"{few:.1f} times, then {many:.1f} times: the projections grow "
+            "4-fold and the pairs 16-fold, and the more tokens there are, the "
+            "more of the work is in the pairs."
         )
-    if (tokens, pairs) == (pair_times, times):
-        raise Hint("the two are in the other order: tokens first, then pairs.")
-    if tokens == 2:
+    if fits(right[::-1]):
+        raise Hint("the two are in the other order: the small images first.")
+    mlp = 16 * DIM**2  # operations for each token
+    with_mlp = [
+        (counted(4 * n) + 4 * n * mlp) / (counted(n) + n * mlp) for n in sizes
+    ]
+    if fits(with_mlp):
         raise Hint(
-            "that is what happens along one side. How many patches lie in "
-            "the whole image, before and after?"
+            "that counts the MLP as well. The question is about attention "
+            "alone."
         )
-    if tokens != times:
+    if fits([16, 16]):
         raise Hint(
-            "count the patches of a 224 × 224 image, then those of a 448 × "
-            "448 one, and divide."
+            "that is how the pairs grow. But the projections treat each token "
+            "alone, and there are only 4 times as many tokens."
         )
-    if pairs == tokens:
-        raise Hint("the tokens are right, but n tokens make n · n pairs.")
-    if pairs == 2 * tokens:
+    if fits([4, 4]):
+        raise Hint("that is how the tokens grow, but pairs grow faster.")
+    if any(not 4 <= factor <= 16 for factor in given):
         raise Hint(
-            "the tokens are right. A pair has two tokens, and each of the "
-            "two can be any of the new ones."
+            "one part of the work grows 4-fold and the other 16-fold, so the "
+            "whole grows by something in between."
         )
-    raise Hint("the tokens are right. How does n · n grow when n does?")
+    ordinal = "second" if abs(given[0] - right[0]) <= 0.1 else "first"
+    raise Hint(
+        f"look at the {ordinal} factor: divide counted(4 * n) by counted(n), "
+        "with n the tokens of the smaller image."
+    )
 
 
 @exercise(

@@ -91,17 +91,18 @@ def twice(answer: object) -> str:
     )
     if (differ, change) == found:
         return (
-            "equal tokens have the same query and meet the same keys, so they "
-            "stay equal. But each patch now divides its attention among 51."
+            "the copies start equal and every layer treats all tokens alike, "
+            "so they stay equal. But each patch now divides its attention "
+            "among 51 tokens instead of 50."
         )
     if differ != found[0]:
         raise Hint(
-            "look at the two copies. What is their query, and which keys and "
-            "values do they meet?"
+            "look at the two copies. They start out alike, and every layer "
+            "treats all its tokens alike. What could make them differ?"
         )
     raise Hint(
-        "look at one patch. Its softmax has one more term than before; what "
-        "happens to the other weights?"
+        "look at one patch. It attends to one more token than before. What "
+        "happens to the weights of the others?"
     )
 
 
