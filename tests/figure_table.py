@@ -303,7 +303,7 @@ ROWS = {
             ("position", -1, "position is one of 0 to 48, got -1"),
             ("position", 1.5, None, "position is one of 0 to 48, got 1.5"),
         ],
-        guess="a neighbour",
+        guess="a direct neighbour",
     ),
     "attention_row": Row(
         chapters=["05_attention"],
@@ -395,7 +395,7 @@ ROWS = {
             ("epoch", 1.5, None, "epoch is one of 0 to 4, got 1.5"),
             ("position", 12, "position is one of 0 to 11, got 12"),
         ],
-        guess="most of its accuracy",
+        guess="its accuracy",
         elsewhere=["Play"],
     ),
     "shift": Row(

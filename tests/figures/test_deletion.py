@@ -94,7 +94,7 @@ def started(page, number=0):
     """Past the guess, and all sevenths computed."""
     card = page.locator(".vt-card").nth(number)
     card.get_by_role("button", name="Show me").click()
-    card.get_by_text("smallest area").wait_for()
+    expect(card.locator(".vt-outcome")).to_contain_text("smallest area")
     return card
 
 
@@ -275,7 +275,7 @@ def test_by_keyboard_alone(book, vit, images, chapter):
     press = presses(page, "e.ariaLabel ?? e.labels?.[0]?.textContent")
 
     assert press("Tab", "Tab", "Enter") == "image"  # the second guess; the figure opens
-    expect(card.get_by_text("Your guess: rollout.")).to_be_visible()
+    expect(card.get_by_text("Your guess: rollout. ")).to_be_visible()
     press("Tab", "End")  # how much is removed
     assert removed(card) == [*range(49)]
     press("Home", "ArrowRight")

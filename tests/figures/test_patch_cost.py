@@ -197,7 +197,7 @@ def test_by_keyboard_alone(book, photo):
 
     press("Tab", "Tab", "Tab")
     assert press("Tab", "Enter") == "image size"  # "16 times"
-    expect(card.get_by_text("Your guess: 16 times.")).to_be_visible()
+    expect(card.get_by_text("Your guess: 16 times. Right: ")).to_be_visible()
     assert press("ArrowDown") == "image size"
     assert said(card).startswith("Patches of 8 × 8 in 384 × 384 pixels")
     assert press("Tab", "ArrowUp") == "patch size"

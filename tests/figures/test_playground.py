@@ -811,9 +811,8 @@ def test_a_challenge_hides_the_answer_until_there_is_a_guess(book, vit, data):
     stages = answers(vit, data[0][index], dropped=set(range(49)) - {24, 25})
     model = f"{NAMES[stages[-1].argmax()]} ({percent(stages[-1].max())})"
     told = soon(card.locator(".vt-guess").inner_text)
-    assert f"You guessed {truth} after 2 patches." in told
-    same = f"From the same 2 patches, the model predicts {model}. "
-    assert f"{same}The label is {truth}." in told
+    assert f"Right: the label is {truth}. You guessed {truth} after 2 patches." in told
+    assert f"From the same 2 patches, the model predicts {model}." in told
     models = int(stages[-1].argmax() == data[1][index])
     assert f"Score: you 1, model {models}, of 1. Your correct guesses used 2 patches." in told
     expect(prediction).to_be_visible()
@@ -834,8 +833,16 @@ def test_a_challenge_hides_the_answer_until_there_is_a_guess(book, vit, data):
     assert press(page).startswith("patch 25")
     expect(prediction).to_be_hidden()
     card.get_by_role("button", name="Give up").click()
-    assert "You gave up after 0 patches. From the same 0 patches, the model predicts " in told
+    assert told.search(
+        r"^The label is .*\. You gave up after 0 patches\. From the same 0 patches, "
+    )
     assert "of 2. Your correct guesses used 2 patches." in told
+    card.get_by_role("button", name="Next image").click()
+    truth = NAMES[data[1][link_of(page, card)[0]["picture"]]]
+    wrong = next(name for name in NAMES if name != truth)
+    card.get_by_label("It is", exact=True).select_option(wrong)
+    card.get_by_role("button", name="Guess").click()
+    assert f"Not quite: the label is {truth}. You guessed {wrong} after 0 patches." in told
 
     follow(page, link)  # what a teacher sends
     assert said(card) == "2 of 49 patches visible."

@@ -195,10 +195,10 @@ def test_by_keyboard_alone(book, vit):
     page.locator(".vt-card").wait_for()
     press = presses(page, "e.ariaLabel ?? e.innerText")
 
-    assert press("Tab") == "a neighbour"
+    assert press("Tab") == "a direct neighbour"
     assert press("Enter") == "Surprise me"  # the guess is made; on with the controls
     card = page.locator(".vt-card")
-    expect(card.get_by_text("Your guess: a neighbour.")).to_be_visible()
+    expect(card.get_by_text("Your guess: a direct neighbour. ")).to_be_visible()
     assert press("Shift+Tab").startswith("position 25, row 4, column 4: ")  # the large map
     assert press("ArrowLeft").startswith("position 24, row 4, column 3: ")
     assert soon(card.locator(".vt-alike-pair").inner_text).startswith("25 and 24: ")

@@ -268,7 +268,7 @@ def test_a_guess_by_mouse_is_answered_with_the_bug_and_its_property(book, figure
         button = card.get_by_role("button", name=f"{guess} is broken")
         button.click()
         expect(button).to_have_attribute("aria-pressed", "true")
-        verdict = "Right" if guess == side else "Wrong"
+        verdict = "Right" if guess == side else "Not quite"
         assert said(card).startswith(f"{verdict}: {side} is broken. ")
         assert said(card).endswith(f"The property {BUGS[name].caught_by} catches it.")
         assert titles(card) == [f"{x}: {'broken' if x == side else 'right'}" for x in "AB"]
@@ -296,10 +296,10 @@ def test_by_keyboard_alone(book, figure):
     side = broken_side(0, 0)
     assert press("Tab") == "A is broken"
     press("Enter")
-    assert said(card).startswith(f"{'Right' if side == 'A' else 'Wrong'}: {side} is broken. ")
+    assert said(card).startswith(f"{'Right' if side == 'A' else 'Not quite'}: {side} is broken. ")
     assert press("Tab") == "B is broken"
     press("Space")
-    assert said(card).startswith(f"{'Right' if side == 'B' else 'Wrong'}: {side} is broken. ")
+    assert said(card).startswith(f"{'Right' if side == 'B' else 'Not quite'}: {side} is broken. ")
     press("Tab", "ArrowDown")  # the bug
     assert shown_case(card) == "2"
     press("Tab", "ArrowDown", "Tab", "ArrowLeft")  # the image, the layer

@@ -328,7 +328,7 @@ def test_python_offers_what_the_page_offers_and_the_verdicts_follow_the_runs(bro
     }"""
     runs = [{"heldOut": 0.8125, "learned": 0.9}, {"heldOut": 0.2, "learned": 0.9}]
     words = page.evaluate(judge, ["Take the positions away", 2, runs])
-    assert words.startswith("Right. 81.3% of the held-out images are right with positions, 20.0%")
+    assert words.startswith("Right: 81.3% of the held-out images are right with positions, 20.0%")
     words = page.evaluate(judge, ["Take the positions away", 0, runs])
     assert words.startswith("Not quite: “more than 20 points”. ")
     page.close()

@@ -6,7 +6,7 @@ import { Figure, live } from "../page/live.js";
 import { askFirst } from "../page/guess.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
-import { answers } from "../page/answers.js";
+import { answers, bestAnswer } from "../page/answers.js";
 import { cividis, legend } from "../page/colours.js";
 import { column, element, label, picture } from "../page/elements.js";
 import { capitalised, percent, whereIs } from "../page/words.js";
@@ -34,6 +34,7 @@ class ClassToken extends Figure {
       "Before layer 1, does the prediction from the class token depend on the " +
         "image?",
       ["it does", "it does not"],
+      () => decide(this.readings),
     );
   }
 
@@ -342,14 +343,32 @@ function outcome(readings, { reading, pooling, layer, answer }) {
 
 // Whether a prediction before the first layer depends on the image.
 function acrossImages(readings, all) {
-  const isSame = all.every((shares) =>
-    shares.every((share, i) => Math.abs(share - all[0][i]) < 1e-6),
-  );
-  if (isSame) return `: the same for all ${all.length} images.`;
+  if (isSame(all)) return `: the same for all ${all.length} images.`;
   const different = new Set(all.map((shares) => readings.named(shares))).size;
   return (
     `. It differs from image to image: ${different} of ` +
     `${readings.classes.length} classes occur.`
+  );
+}
+
+// The guess, about the prediction from token 0 before the first layer.
+function decide({ of, classes }) {
+  const all = of.map(({ cls }) => cls[0]);
+  const images = `all ${all.length} images`;
+  if (!isSame(all)) {
+    return { right: "it does", why: `it is not the same for ${images}` };
+  }
+  return {
+    right: "it does not",
+    why:
+      "token 0 has not attended to any patch yet, so the prediction is " +
+      `${bestAnswer(classes, all[0])} for ${images}`,
+  };
+}
+
+function isSame(all) {
+  return all.every((shares) =>
+    shares.every((share, i) => Math.abs(share - all[0][i]) < 1e-6),
   );
 }
 

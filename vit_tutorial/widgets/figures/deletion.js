@@ -29,14 +29,18 @@ class Deletion extends Figure {
   static state = ["picture", "method", "fraction"];
   static inputs = ["vit", "pictures"];
 
+  settle = () => {}; // the guess, when the curves are there
+
   begin() {
     this.card.rounded();
     this.card.root.classList.add("vt-deletion");
-    const { shape, bytes } = this.pictures[this.get("picture")];
+    const index = this.get("picture");
+    const { shape, bytes, name } = this.pictures[index];
+    const test = this.testOf(index);
     const question =
       "We remove patches of this image, the most important first. Which order " +
       "destroys the prediction fastest?";
-    askFirst(
+    this.settle = askFirst(
       this.card,
       element(
         "span",
@@ -45,6 +49,7 @@ class Deletion extends Figure {
         question,
       ),
       METHODS,
+      () => decide(test, name),
     );
   }
 
@@ -116,6 +121,7 @@ class Deletion extends Figure {
     for (const part of this.parts) part.show(now);
     this.card.say(outcome(this.classes, now));
     this.tabulate(image.name, test);
+    this.settle();
   }
 
   checkedState() {
@@ -327,15 +333,32 @@ function outcome(classes, { method, gone, test, left }) {
   );
 }
 
-// Which orders have the smallest area, to the digits that are shown.
-function verdict(test) {
+// Which orders have the smallest area, to the digits that are shown; null until
+// all areas are there.
+function fastest(test) {
   const areas = METHODS.map((method) => test.area(method)?.toFixed(2));
-  if (areas.includes(undefined)) return "";
-  const smallest = areas.reduce((a, b) => (b < a ? b : a));
-  const best = METHODS.filter((_, i) => areas[i] === smallest);
-  const names = best.map((method) => SAID[method]).join(" and ");
-  const have = best.length > 1 ? "have" : "has";
-  return `On this image, ${names} ${have} the smallest area, ${smallest}.`;
+  if (areas.includes(undefined)) return null;
+  const area = areas.reduce((a, b) => (b < a ? b : a));
+  const methods = METHODS.filter((_, i) => areas[i] === area);
+  const names = methods.map((method) => SAID[method]).join(" and ");
+  const have = methods.length > 1 ? "have" : "has";
+  return { methods, words: `${names} ${have} the smallest area, ${area}` };
+}
+
+function verdict(test) {
+  const found = fastest(test);
+  return found ? `On this image, ${found.words}.` : "";
+}
+
+// The guess, about one image.
+function decide(test, image) {
+  const found = fastest(test);
+  return (
+    found && {
+      right: found.methods,
+      why: `${found.words}, so the probability falls soonest (image: ${image})`,
+    }
+  );
 }
 
 export default live(Deletion);

@@ -32,11 +32,14 @@ class EncoderWalk extends Figure {
 
   begin() {
     this.card.rounded();
+    const { walk } = this;
+    const token = this.get("token");
     askFirst(
       this.card,
       "Each step adds a vector to the token. Does the norm of the token grow " +
         "every time?",
       ["every time", "not every time"],
+      () => decide(walk, token),
     );
   }
 
@@ -302,6 +305,23 @@ class PredictionColumn {
 // What the head reads its prediction from.
 function readFrom(vit) {
   return vit.numPrefix ? "the class token" : "the mean of the tokens";
+}
+
+// The guess, about one token.
+function decide(walk, token) {
+  const steps = walk.added.length;
+  const shrinks = walk.shrinks(token);
+  const norm = `the norm of ${nameOf(token, walk.prefix)}`;
+  if (!shrinks) {
+    const why = `in all ${steps} steps ${norm} grows`;
+    return { right: "every time", why };
+  }
+  return {
+    right: "not every time",
+    why:
+      `in ${shrinks} of ${steps} steps ${norm} shrinks, because the added ` +
+      "vector points against the stream and cancels part of it",
+  };
 }
 
 function nameOfStep(done) {

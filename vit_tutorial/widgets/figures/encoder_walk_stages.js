@@ -35,6 +35,12 @@ export class Walk {
     return this.row(this.added[step], token);
   }
 
+  // How many of the steps leave a token with a smaller norm.
+  shrinks(token) {
+    const norms = this.streams.map((_, done) => length(this.at(done, token)));
+    return norms.filter((norm, i) => norm < norms[i - 1]).length;
+  }
+
   row(rows, token) {
     const { dim } = this.vit.config;
     return rows.subarray(token * dim, (token + 1) * dim);

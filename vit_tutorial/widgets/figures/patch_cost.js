@@ -31,6 +31,7 @@ class PatchCost extends Figure {
       "If you halve the patch side, how many times as many attention scores " +
         "do you get?",
       ["2 times", "4 times", "8 times", "16 times"],
+      decide,
     );
   }
 
@@ -139,6 +140,17 @@ function costOf(tokens) {
     scores: tokens ** 2,
     pairs: 4 * tokens ** 2 * DIM,
     bytes: 4 * HEADS * tokens ** 2,
+  };
+}
+
+// The guess: half the side makes four tokens of one.
+function decide() {
+  const { tokens, scores } = costOf(4);
+  return {
+    right: `${scores} times`,
+    why:
+      `half the side means ${tokens} × the tokens, so ${scores} × the pairs, ` +
+      "and each pair has a score",
   };
 }
 

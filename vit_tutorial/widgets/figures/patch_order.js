@@ -21,6 +21,8 @@ import { ViT } from "../engine/vit.js";
 
 const SEEDS = 2 ** 31;
 const TRIED = [1, 2, 3]; // the orders of an image that may surprise
+const WITH = "the one with positions";
+const WITHOUT = "the one without positions";
 const ROUNDING = 1e-4; // a logit that changes by less: float32 rounding
 
 class PatchOrder extends Figure {
@@ -28,20 +30,21 @@ class PatchOrder extends Figure {
   static state = ["picture", "seed", "positions"];
   static inputs = ["with_positions", "without", "pictures"];
 
+  settle = () => {}; // the guess, when something is shuffled
   lastSeed = 0; // of the latest shuffle, from which "shuffle again" goes on
 
   begin() {
     this.card.root.classList.add("vt-order");
     this.card.rounded();
-    askFirst(
+    this.settle = askFirst(
       this.card,
-      "We shuffle the patches of an image. Which model’s prediction changes?",
-      [
-        "the one with positions",
-        "the one without positions",
-        "both",
-        "neither",
-      ],
+      "We shuffle the patches of an image. Which model’s logits change?",
+      [WITH, WITHOUT, "both", "neither"],
+      () => {
+        const { picture, seed, positions } = this.state();
+        if (!seed || !positions) return null; // not shuffled, or without both
+        return decide(this.predictions.compare(picture, seed, positions));
+      },
     );
   }
 
@@ -100,6 +103,7 @@ class PatchOrder extends Figure {
     this.results[1].show("trained without positions", both[1]);
     this.card.say(summary(this.names, seed, positions, both));
     this.tabulate(this.pictures[picture].name, seed, both);
+    this.settle();
   }
 
   check() {
@@ -256,7 +260,7 @@ class Result {
     this.moved.replaceChildren(
       "largest change of a logit: ",
       element("strong", {}, digits(largest)),
-      largest && largest < ROUNDING ? " (rounding)" : "",
+      rounding(largest),
     );
   }
 }
@@ -294,6 +298,24 @@ class Predictions {
     }
     return this.#inOrder.get(key);
   }
+}
+
+// The guess: which logits changed.
+function decide(both) {
+  const [first, second] = both.map(({ largest }) => largest >= ROUNDING);
+  const [one, other] = both.map(
+    ({ largest }) => digits(largest) + rounding(largest),
+  );
+  return {
+    right: first ? (second ? "both" : WITH) : second ? WITHOUT : "neither",
+    why:
+      `with positions a logit changes by up to ${one}, without them by up to ` +
+      `${other}: only positions tell a ViT the order`,
+  };
+}
+
+function rounding(change) {
+  return change && change < ROUNDING ? " (rounding)" : "";
 }
 
 function predict(vit, bytes, seed, positions) {

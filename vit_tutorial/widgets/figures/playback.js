@@ -13,6 +13,8 @@ import { within } from "../page/checks.js";
 import { Plot } from "./playback_plot.js";
 import { RecordedRun } from "./playback_run.js";
 
+const ACCURACY = "its accuracy"; // what can be guessed
+const POSITIONS = "positions that know rows and columns";
 const PACE = 600; // milliseconds an epoch, when it is played
 
 class Playback extends Figure {
@@ -25,12 +27,9 @@ class Playback extends Figure {
   begin() {
     askFirst(
       this.card,
-      "As a ViT trains from scratch, which comes first?",
-      [
-        "most of its accuracy",
-        "positions that know rows and columns",
-        "both at the same time",
-      ],
+      "As a ViT trains from scratch, what is nearly complete first?",
+      [ACCURACY, POSITIONS, "both in the same epoch"],
+      () => decide(this.run),
     );
   }
 
@@ -277,6 +276,24 @@ function outcome({ structure, heldOut, byClass, names, last }, epoch) {
     `${share(heldOut[epoch])}: highest on ${named(Math.max(...shares))}, ` +
     `lowest on ${named(Math.min(...shares))}. ${alike}`
   );
+}
+
+// The guess: what reaches 90% of its final value first.
+function decide({ heldOut, structure, last }) {
+  const reached = (values) =>
+    values.findIndex((value) => value >= 0.9 * values[last]);
+  const [accuracy, positions] = [heldOut, structure].map(reached);
+  return {
+    right:
+      accuracy < positions
+        ? ACCURACY
+        : accuracy > positions
+          ? POSITIONS
+          : "both in the same epoch",
+    why:
+      "the row/column similarity gap reaches 90% of its final value in epoch " +
+      `${positions}, held-out accuracy in epoch ${accuracy}`,
+  };
 }
 
 function share(number) {

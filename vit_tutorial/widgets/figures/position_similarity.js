@@ -15,6 +15,13 @@ import { Similarity } from "./similarity.js";
 // Where another position can be, by Similarity.kindOf.
 const OTHERS = ["the rest of its row", "the rest of its column", "elsewhere"];
 const PLACES = ["in its row", "in its column", "elsewhere"];
+// What can be guessed: right beside it, or by Similarity.kindOf.
+const NEIGHBOUR = "a direct neighbour";
+const FARTHER = [
+  "another in its row",
+  "another in its column",
+  "one elsewhere",
+];
 const [PIXEL, GAP] = [8, 8]; // of the overview: a place of a map, between maps
 
 class PositionSimilarity extends Figure {
@@ -24,17 +31,16 @@ class PositionSimilarity extends Figure {
 
   begin() {
     this.card.rounded();
-    const { rows, columns } = this.alike;
-    const which = this.alike.nameOf(this.get("position"));
+    const { alike } = this;
+    if (alike.n === 1) return; // nothing to guess
+    const { rows, columns } = alike;
+    const position = this.get("position");
+    const which = alike.nameOf(position);
     askFirst(
       this.card,
       `Which position is most similar to ${which} of ${rows} × ${columns}?`,
-      [
-        "a neighbour",
-        "another in its row",
-        "another in its column",
-        "one elsewhere",
-      ],
+      [NEIGHBOUR, ...FARTHER],
+      () => decide(alike, position),
     );
   }
 
@@ -282,6 +288,25 @@ function summary(alike, position) {
     `most similar is position ${best + 1}, ${place}: ` +
     `${withSign(alike.of(position, best))}.`
   );
+}
+
+// The guess, about one position.
+function decide(alike, position) {
+  const best = alike.nearest(position);
+  const means = alike.means(position);
+  const elsewhere = means.find(({ kind }) => kind === 2);
+  const against = elsewhere
+    ? `; elsewhere the mean is ${withSign(elsewhere.mean)}`
+    : "";
+  return {
+    right: alike.areNeighbours(best, position)
+      ? NEIGHBOUR
+      : FARTHER[alike.kindOf(best, position)],
+    why:
+      "the highest cosine similarity is " +
+      `${withSign(alike.of(position, best))}, to ${alike.nameOf(best)}` +
+      against,
+  };
 }
 
 function withSign(number) {

@@ -21,6 +21,7 @@ import { ViT } from "../engine/vit.js";
 const FARTHEST = 4; // pixels
 const SEEDS = 1000;
 const READERS = ["the ViT", "the CNN"];
+const EQUALLY = "both equally, within 1 point";
 
 class Shift extends Figure {
   static question = "Which model does a shift hurt more?";
@@ -44,7 +45,8 @@ class Shift extends Figure {
       `Two models, trained on ${grouped(this.get("sizes")[0])} images, ` +
         `classify ${grouped(this.get("held_out"))} others, all moved by ` +
         `${FARTHEST} pixels. Which one’s accuracy falls more?`,
-      ["the ViT", "the CNN", "both about equally"],
+      [...READERS, EQUALLY],
+      () => decide(this.get("averages")[0]),
     );
   }
 
@@ -312,6 +314,20 @@ function moved(bytes, [channels, height, width], right, down) {
 function distance(one, other) {
   const differences = one.map((share, i) => Math.abs(share - other[i]));
   return differences.reduce((a, b) => a + b, 0) / 2;
+}
+
+// The guess, about the pair that was trained on fewer images.
+function decide({ vit, cnn }) {
+  const ends = [vit, cnn].map(({ shift }) => [shift[0], shift[FARTHEST]]);
+  const [one, other] = ends.map(([before, now]) => 100 * (before - now));
+  const [first, second] = ends.map((each) => each.map(percent).join(" to "));
+  const more = one > other ? READERS[0] : READERS[1];
+  return {
+    right: Math.abs(one - other) < 1 ? EQUALLY : more,
+    why:
+      `the ViT loses ${one.toFixed(0)} points (${first}), the CNN ` +
+      `${other.toFixed(0)} (${second})`,
+  };
 }
 
 function summary(names, state, now, before) {

@@ -145,7 +145,7 @@ class SideBySide extends Figure {
     const shown =
       seen?.(wrong, right) ?? `It predicts ${said}, the right one ${instead}.`;
     return (
-      `${guess === broken ? "Right" : "Wrong"}: ${broken} is broken. ` +
+      `${guess === broken ? "Right" : "Not quite"}: ${broken} is broken. ` +
       `${why(config)} ${shown} The property ${caughtBy} catches it.`
     );
   }

@@ -35,6 +35,13 @@ export class Similarity {
     return this.columnOf(place) === this.columnOf(position) ? 1 : 2;
   }
 
+  // Whether two positions share a side.
+  areNeighbours(one, other) {
+    const down = Math.abs(this.rowOf(one) - this.rowOf(other));
+    const across = Math.abs(this.columnOf(one) - this.columnOf(other));
+    return down + across === 1;
+  }
+
   others(position) {
     const places = Array.from({ length: this.n }, (_, place) => place);
     return places.filter((place) => place !== position);

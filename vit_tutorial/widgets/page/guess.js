@@ -1,31 +1,32 @@
-// A guess, asked for before a figure is shown.
+// A guess, asked for before a figure is shown, and its verdict.
 
 import { element } from "./elements.js";
+import { capitalised } from "./words.js";
 
-// Ask for a guess before the figure is shown. `then` hears the answer's
-// number, or null for "Show me"; whatever it was, the figure is shown from
-// then on, and the guess stays in sight.
-export function askFirst(card, question, answers, then = () => {}) {
+// Ask for a guess before the figure is shown. Whatever it was, the figure is
+// shown from then on, and above it the guess, whether it was right, and why;
+// after "Show me" only why. decide() takes that from what the figure computes:
+// { right, why }, the answer that is right (a list, where several are) and the
+// reason in one line. Where a figure does not know it yet, decide() returns
+// null, and the figure calls what askFirst returns when it may know more.
+export function askFirst(card, question, answers, decide) {
   const hidden = [card.figure, card.controls, card.outcome, card.details];
-  const answer = (number) => {
+  const told = element("p", { class: "vt-verdict", role: "status" });
+  let settle = () => {}; // from an answer until its verdict
+  const answer = (guess) => {
     for (const part of hidden) part.hidden = false;
-    const kept =
-      number === null
-        ? []
-        : [element("p", {}, `Your guess: ${answers[number]}.`)];
-    asked.replaceChildren(...kept);
-    asked.hidden = !kept.length;
+    asked.replaceChildren(told);
+    settle = () => {
+      const found = decide();
+      if (found) settle = () => {};
+      told.replaceChildren(...line(guess, found));
+    };
+    settle();
     const focus = card.controls.querySelector("button, input, select");
     focus?.focus({ preventScroll: true });
-    then(number);
   };
-  const buttons = answers.map((text, number) =>
-    element(
-      "button",
-      { type: "button", onclick: () => answer(number) },
-      text,
-    ),
-  );
+  const button = (text, guess = text) =>
+    element("button", { type: "button", onclick: () => answer(guess) }, text);
   const asked = element(
     "div",
     { class: "vt-guess" },
@@ -33,14 +34,22 @@ export function askFirst(card, question, answers, then = () => {}) {
     element(
       "div",
       { class: "vt-controls" },
-      ...buttons,
-      element(
-        "button",
-        { type: "button", onclick: () => answer(null) },
-        "Show me",
-      ),
+      ...answers.map((text) => button(text)),
+      button("Show me", null),
     ),
+    told,
   );
   for (const part of hidden) part.hidden = true;
   card.root.insertBefore(asked, card.figure);
+  return () => settle();
+}
+
+// "Your guess: 16 times. Right: …", as far as it is known.
+function line(guess, found) {
+  if (!guess) return found ? [`${capitalised(found.why)}.`] : [];
+  const kept = `Your guess: ${guess}.`;
+  if (!found) return [kept];
+  const isRight = [found.right].flat().includes(guess);
+  const verdict = element("strong", {}, isRight ? "Right:" : "Not quite:");
+  return [`${kept} `, verdict, ` ${found.why}.`];
 }

@@ -125,15 +125,16 @@ export class Game {
     const patches = visible === 1 ? "1 patch" : `${visible} patches`;
     const yours =
       number === null ? "You gave up" : `You guessed ${names[number]}`;
+    const label =
+      truth === null
+        ? "There is no label for this image."
+        : `${judged(number, truth)} label is ${names[truth]}.`;
     const model = pass
       ? `${names[said]} (${percent(pass.now[said])})`
       : "nothing";
     const lines = [
-      `${yours} after ${patches}. From the same ${patches}, the model ` +
-        `predicts ${model}. ` +
-        (truth === null
-          ? "There is no label for this image."
-          : `The label is ${names[truth]}.`),
+      `${label} ${yours} after ${patches}. From the same ${patches}, the ` +
+        `model predicts ${model}.`,
       truth === null ? "" : this.score(),
     ];
     const shown = lines.filter(Boolean).map((line) => element("p", {}, line));
@@ -200,6 +201,11 @@ export class Game {
       this.copied.select();
     }
   }
+}
+
+function judged(number, truth) {
+  if (number === null) return "The";
+  return number === truth ? "Right: the" : "Not quite: the";
 }
 
 function button(text, onclick) {

@@ -180,6 +180,6 @@ export const EXPERIMENTS = [
 export function verdict({ guesses, right, found, why }, guess, results) {
   const answer = right(...results);
   const start =
-    guess === answer ? "Right." : `Not quite: “${guesses[answer]}”.`;
+    guess === answer ? "Right:" : `Not quite: “${guesses[answer]}”.`;
   return `${start} ${found(...results)} ${why}`;
 }
