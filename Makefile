@@ -8,7 +8,7 @@ AS :=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test lab notebooks keep replace lint format verified colab lock clean
+.PHONY: help book test lab notebooks address zip keep replace lint format verified colab lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -25,6 +25,12 @@ lab: .venv/.all ## open the chapters in JupyterLab
 
 notebooks: .venv/.all ## execute the chapters anew and store their outputs (one: NB=book/05_attention.ipynb)
 	$(BIN)/python .ci/notebooks.py $(NB)
+
+address: .venv/.book ## write the repository's address wherever it is needed: URL=https://github.com/OWNER/REPO (take it back: URL=)
+	$(BIN)/python .ci/address.py $(if $(PUBLISH),--publish) $(if $(filter command,$(origin URL)),"$$URL")
+
+zip: book ## put the built book into _build/vit-book.zip, which opens by double-click
+	$(BIN)/python .ci/book_zip.py
 
 keep: .venv/.all ## take finished runs into the package, for the chapters: RUNS="runs/a-0 runs/a-1" (models too: MODELS=1 or AS=name)
 	$(BIN)/python .ci/keep.py $(RUNS) $(if $(MODELS),--models) $(if $(AS),--as $(AS)) $(if $(REPLACE),--replace)

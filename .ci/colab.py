@@ -27,6 +27,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from package_wheel import build_wheel
 from playwright.sync_api import Error as BrowserError
 from playwright.sync_api import sync_playwright
 
@@ -76,19 +77,6 @@ def environment(interpreter: str) -> Path:
         pip(python, "install", "--quiet", "-r", str(PINS))
         shutil.copy(PINS, stamp)
     return python
-
-
-def build_wheel(folder: Path) -> Path:
-    """Build the package's wheel from a copy, so that nothing is left here."""
-    ignored = shutil.ignore_patterns("__pycache__", "ruff.toml")
-    source = folder / "source"
-    shutil.copytree(ROOT / "vit_tutorial", source / "vit_tutorial", ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    build = f"from setuptools.build_meta import build_wheel; build_wheel({str(folder)!r})"
-    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
 
 
 def run(chapter: Path, python: Path, wheel: Path, folder: Path) -> list[dict]:

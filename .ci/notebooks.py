@@ -38,6 +38,17 @@ def chapters() -> list[Path]:
     return [path for file in files if (path := ROOT / f"{file}.ipynb").exists()]
 
 
+def address() -> str:
+    """Return the repository's address, "" if it has none yet: .ci/address.py writes it."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
+    return config["repository"]["url"]
+
+
+def pip_requirement(url: str) -> str:
+    """Return what pip installs from a repository; "" for none."""
+    return f"git+{url}" if url else ""
+
+
 def setup_source(requirement: str | None = None) -> str:
     """Return the first cell of every notebook, which sees to it that the package is there.
 
@@ -45,9 +56,7 @@ def setup_source(requirement: str | None = None) -> str:
         stands for no address: the cell then says how to install the package by hand.
     """
     if requirement is None:
-        config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
-        url = config["repository"]["url"]
-        requirement = f"git+{url}" if url else ""
+        requirement = pip_requirement(address())
     return INSTALL.format(requirement) if requirement else BY_HAND
 
 
@@ -122,10 +131,10 @@ def texts(output) -> list[str]:
     return [output.get("text", ""), *(data[kind] for kind in data if kind.startswith("text/"))]
 
 
-def put_setup_first(notebook) -> None:
+def put_setup_first(notebook, requirement: str | None = None) -> None:
     if not notebook.cells or "import vit_tutorial  # noqa" not in notebook.cells[0].source:
         notebook.cells.insert(0, nbformat.v4.new_code_cell())
-    notebook.cells[0].source = setup_source()
+    notebook.cells[0].source = setup_source(requirement)
     notebook.cells[0].metadata["tags"] = ["remove-cell"]
 
 
@@ -168,6 +177,12 @@ def cell_ids(sources: list[str]) -> list[str]:
     return ids
 
 
+def renew_ids(notebook) -> None:
+    names = cell_ids([cell.source for cell in notebook.cells])
+    for cell, name in zip(notebook.cells, names, strict=True):
+        cell.id = name
+
+
 # What a tag folds on the page is folded in JupyterLab as well, which reads other keys.
 FOLDED = {
     "hide-input": ["source_hidden"],
@@ -200,10 +215,7 @@ def normalise(notebook) -> None:
                 output.execution_count = count
             # A widget is live in a running notebook only; what is stored is its picture or text.
             output.get("data", {}).pop(WIDGET, None)
-    for cell, name in zip(
-        notebook.cells, cell_ids([cell.source for cell in notebook.cells]), strict=True
-    ):
-        cell.id = name
+    renew_ids(notebook)
 
 
 def tidy(notebook: dict) -> None:
