@@ -8,7 +8,7 @@ AS :=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test lab notebooks address zip keep replace lint format verified colab lock clean
+.PHONY: help book test lab notebooks address zip keep replace lint format verified links colab lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -53,6 +53,9 @@ format: .venv/.all ## let ruff write it
 verified: .venv/.all ## execute the chapters, compare, and note in the book with which versions
 	$(BIN)/python -m pytest --nbval --nbval-current-env book
 	$(BIN)/python .ci/verified.py 'make verified'
+
+links: .venv/.book ## ask every address outside the book that its pages link to whether it is still there
+	$(BIN)/python .ci/links.py
 
 colab: .venv/.all ## run the chapters as Colab does, with Python 3.12 (its libraries: 7 GB; one: NB=book/05_attention.ipynb)
 	$(BIN)/python .ci/colab.py $(NB)
