@@ -7,6 +7,7 @@ does not.
 
 import importlib.util
 import re
+from collections import Counter
 from pathlib import Path
 
 from sphinx.errors import ExtensionError
@@ -24,6 +25,19 @@ def read_module(name):
     return module
 
 
+def with_ids(body):
+    """Give every figure an id, so that a link can lead to it: figure-cutter,
+    and figure-cutter-2 for a second one of its kind."""
+    seen = Counter()
+
+    def with_id(found):
+        seen[found[1]] += 1
+        number = f"-{seen[found[1]]}" if seen[found[1]] > 1 else ""
+        return f'<div id="figure-{found[1]}{number}"{found[0][4:]}'
+
+    return re.sub(r'<div class="vt-live" data-figure="(\w+)"', with_id, body)
+
+
 def add_to_page(app, pagename, templatename, context, doctree):
     """Let a page load its figures; write their script and models."""
     body = context.get("body", "")
@@ -35,6 +49,7 @@ def add_to_page(app, pagename, templatename, context, doctree):
         raise ExtensionError(
             f"{pagename}: there is no figure {', '.join(unknown)}"
         )
+    context["body"] = with_ids(body)
     folder = Path(app.outdir, "_static")
     folder.mkdir(parents=True, exist_ok=True)
     name = "-".join(["figures", *figures])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup
 
-SILENT = ["script", "style", "img", "svg", ".headerlink"]
+SILENT = ["script", "style", "img", "svg", ".headerlink", ".on-hover"]
 
 
 def words(html):

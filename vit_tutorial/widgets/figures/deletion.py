@@ -39,14 +39,15 @@ class Deletion(Figure):
     """Do the maps tell the truth?
 
     Patches are removed, the most important first, in the order that one of four
-    rankings gives: "last layer" is how much the class token attends to each
-    patch there, averaged over the heads; "rollout" is `attention_rollout`;
-    "contrast" is the standard deviation of a patch's pixels and needs no model;
-    "at random" draws an order for each image, the same every time. What is
-    removed is the token: it does not enter the encoder. The figure shows the
-    probability of the class that the model predicts for the whole image.
-    Relevance, the chapter's fifth ranking, needs gradients, and a page has
-    none.
+    rankings gives. The figure shows what is left of the probability of the
+    class that the model predicts for the whole image.
+
+    "last layer" is how much the class token attends to each patch there,
+    averaged over the heads; "rollout" is `attention_rollout`; "contrast" is the
+    standard deviation of a patch's pixels and needs no model; "at random" draws
+    an order for each image, the same every time. What is removed is the token:
+    it does not enter the encoder. Relevance, the chapter's fifth ranking, needs
+    gradients, and a page has none.
 
     Args:
         vit: the reader's own, with a class token; the figure computes with its

@@ -21,7 +21,9 @@ class Playback(Figure):
 
     A run from its log: accuracy on held-out and on training images, accuracy
     by class, and how similar the position embeddings have become, after every
-    epoch. Epoch 0 is before training: the log has no accuracy for it, the
+    epoch.
+
+    Epoch 0 is before training: the log has no accuracy for it, the
     record of the positions begins there.
 
     Args:

@@ -52,8 +52,9 @@ class TrainHere(Figure):
 
     It learns Fashion-MNIST where it is shown, in the page or in the notebook's
     front end: from up to 6,000 bundled training images, with 2,000 others held
-    out. In a notebook its weights come back when a run pauses or ends: see
-    `vit`.
+    out.
+
+    In a notebook its weights come back when a run pauses or ends: see `vit`.
 
     Args:
         images: how many to learn from, 100, 500, 2000 or 6000.
