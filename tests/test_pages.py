@@ -396,6 +396,8 @@ def test_a_pasted_link_says_what_the_page_is():
     for name in pages:
         tags = head(name)
         assert 20 <= len(tags["description"]) <= 200
+        assert not tags["description"].endswith(":")  # a sentence that leads on to something else
+        assert "[" not in tags["description"]  # nor a citation
         assert tags["og:description"] == tags["description"]
         assert tags["og:title"] in read(name).title.text or name == "search.html"
         assert tags["og:type"] == "website"

@@ -22,10 +22,11 @@ def description(doctree):
         for paragraph in doctree.findall(nodes.paragraph)
         if isinstance(paragraph.parent, nodes.section)
     ]
-    text = " ".join(paragraphs)
-    sentences = re.split(r"(?<=[.?!:]) ", text)
+    text = re.sub(
+        r" \[[^\]]* \d{4}\w?\]", "", " ".join(paragraphs)
+    )  # citations
     fitting = ""
-    for sentence in sentences:
+    for sentence in re.split(r"(?<=[.?!]) ", text):
         if len(fitting) + len(sentence) >= LONGEST:
             break
         fitting = f"{fitting} {sentence}".strip()
