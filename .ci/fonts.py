@@ -2,6 +2,7 @@
 
     pip install brotli==1.2.0 fonttools==4.68.0
     pip download --no-deps fontpkg-source-serif-4==4.4 fontpkg-source-code-pro==1.26
+    pip download --no-deps ziamath==0.13
     python .ci/fonts.py --from . --to book/_static/fonts
 
 A family comes with every weight, size and script; a page gets the letters of the book's language,
@@ -24,7 +25,15 @@ LATIN = {*range(0x20, 0x7F), *range(0xA0, 0x180)}
 GREEK = {*map(ord, "αβγδεζηθικλμνξοπρςστυφχψωΓΔΘΛΞΠΣΦΨΩ")}
 SIGNS = {*map(ord, "–—‘’“”•…′″←↑→↓↔−√∝∞≈≠≤≥∂∏∑∫⁰⁴⁵⁶⁷⁸⁹⁻₀₁₂₃₄₅₆₇₈₉")}
 LETTERS = LATIN | GREEK | SIGNS
-RULES = ["kern", "liga", "mark", "mkmk", "ccmp", "locl", "calt", "tnum"]
+# Letters as formulas have them (italic, bold, double-struck), and what binds them.
+FORMULAS = {
+    *[*range(0x20, 0x7F), *range(0x1D400, 0x1D468), *range(0x1D538, 0x1D551)],
+    *[*GREEK, *range(0x1D6FC, 0x1D71C), *map(ord, "¬±·×÷‖…⁄ℂℓℕℙℚℝℤℎ")],
+    *[*range(0x2190, 0x2195), *range(0x2200, 0x22A6), *range(0x22C0, 0x22C6), 0x22EF],
+    *[*range(0x2032, 0x2035), *range(0x2061, 0x2065), *range(0x23DE, 0x23E0)],
+    *[0x27E8, 0x27E9],
+}
+RULES = ["kern", "liga", "mark", "mkmk", "ccmp", "locl", "calt", "tnum", "ssty", "dtls"]
 
 
 @dataclass
@@ -61,6 +70,7 @@ FONTS = {
         LETTERS,
         {"wght": (400, 400, 700)},
     ),
+    "math": Cut("ziamath-*.whl", r"/STIXTwoMath-Regular\.ttf", "Book Math", FORMULAS),
 }
 # Which entries of a font's table of names hold a family's or a face's name.
 NAMES = {1, 3, 4, 6, 16, 21, 25}

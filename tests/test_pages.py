@@ -87,16 +87,15 @@ def addresses():
 
 
 OBSERVE = """async () => {
-    if (window.MathJax) await MathJax.startup.promise;
     const all = (selector) => [...document.querySelectorAll(selector)];
     const prose = document.body.cloneNode(true);
-    for (const e of prose.querySelectorAll("pre, code, script, mjx-container")) e.remove();
+    for (const e of prose.querySelectorAll("pre, code, script")) e.remove();
     return {
         theme: document.documentElement.dataset.theme,
         width: document.documentElement.scrollWidth,
         prose: prose.textContent,
         equations: all(".math").length,
-        rendered: all(".math").filter((e) => e.querySelector("mjx-container")).length,
+        rendered: all(".math").filter((e) => e.querySelector("math")).length,
         live: all(".vt-live").length,
         alive: all(".vt-live > .vt-mounted > .vt-card").length,
         notes: all(".vt-note").filter((e) => e.checkVisibility()).map((e) => e.textContent),
@@ -112,9 +111,8 @@ OBSERVE = """async () => {
             .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
             .filter((e) => e.clientWidth && getComputedStyle(e).overflowX === "hidden")
             .map((e) => e.outerHTML.slice(0, 200)),
-        // a command that MathJax does not know is not an error to it, but red
-        mistakes: all("mjx-merror, mjx-mtext[style*=red]").map((e) => e.outerHTML),
-        starts: all("mjx-container[display] > mjx-math").map((e) => e.getBoundingClientRect().x),
+        mistakes: all("merror").map((e) => e.outerHTML),
+        starts: all(".math-box > math").map((e) => e.getBoundingClientRect().x),
         figures: all("article img").map((image) => ({
             loaded: image.complete && image.naturalWidth > 0,
             filter: getComputedStyle(image).filter,
@@ -170,10 +168,9 @@ def axe_reports(page):
 
 # Each listing, output, table and equation, folded ones unfolded, that is wider than its box.
 SIDEWAYS = """async () => {
-    if (window.MathJax) await MathJax.startup.promise;
     for (const folded of document.querySelectorAll("details")) folded.open = true;
     const boxes = "pre, table, .cell_output, .output, .pst-scrollable-table-container";
-    return [...document.querySelectorAll(`:is(${boxes}, mjx-container[display])`)]
+    return [...document.querySelectorAll(`:is(${boxes}, .math-box)`)]
         .filter((e) => e.closest(".bd-article") && e.scrollWidth > e.clientWidth)
         .map((e) => `${e.scrollWidth} > ${e.clientWidth} pixels: ${e.textContent.slice(0, 80)}`);
 }"""
