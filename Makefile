@@ -40,6 +40,7 @@ replace: ## put a run's model in the place of one that the book shows, and renew
 	$(MAKE) notebooks
 	$(BIN)/python .ci/sneaker.py
 	$(MAKE) book
+	$(BIN)/python .ci/moving_picture.py
 
 lint: .venv/.all ## find what ruff would write otherwise, and what types forbid
 	$(BIN)/python -m ruff check .
