@@ -772,7 +772,7 @@ def test_our_own_weights_need_no_reader(reader, tmp_path):
 
 OTHER_TIMM_MODELS = [
     ({"qk_norm": True}, r"unknown: blocks.0.attn.q_norm.weight"),
-    ({"reg_tokens": 2}, r"unknown: reg_token\).*has register tokens, which our ViT has not"),
+    ({"reg_tokens": 2}, r"unknown: reg_token\).*has register tokens, which our ViT does not have"),
     ({"mlp_layer": SwiGLUPacked}, r"blocks.0.mlp.fc1.weight: .*48 entries.*\(24,\); a gated MLP"),
     ({"pre_norm": True}, r"missing: patch_embed.proj.bias; unknown: norm_pre.weight"),
     ({"proj_bias": False}, r"missing: blocks.0.attn.proj.bias"),
@@ -803,7 +803,7 @@ SMALL_DINOV2 |= {"num_attention_heads": 3, "mlp_ratio": 2, "num_labels": 5}
 OTHER_HUGGING_FACE_MODELS = [
     (
         Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**SMALL_DINOV2)),
-        r"unknown: embeddings.register_tokens\).*register tokens, which our ViT has not",
+        r"unknown: embeddings.register_tokens\).*register tokens, which our ViT does not have",
     ),
     (
         DeiTForImageClassification(DeiTConfig(**SMALL_DINOV2)),

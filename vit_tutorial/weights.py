@@ -285,7 +285,7 @@ def advice(reader: str, state: Mapping) -> str:
         return f"Their names are those that {other} reads"
     for piece, part in FOREIGN.items():
         if any(piece in name for name in state):
-            return f"This model has {part}, which our ViT has not"
+            return f"This model has {part}, which our ViT does not have"
     return (
         "Only the plain ViT can be read; load another model where it comes from"
     )
