@@ -43,7 +43,9 @@ def copy(tmp_path, monkeypatch):
             shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
         else:
             shutil.copy(ROOT / name, tmp_path)
-    more = [{"file": f"book/{name}"} for name in ("12_playground", "trainer", "api")]
+    # Every page explains the glossary's terms.
+    names = ("12_playground", "trainer", "api", "glossary", "references")
+    more = [{"file": f"book/{name}"} for name in names]
     toc = {"format": "jb-book", "root": "book/intro", "parts": [{"chapters": more}]}
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc), "utf8")
     for module in (address, notebooks):
