@@ -54,7 +54,7 @@ def draw_patches(ax: Axes, pixels, patches, columns: int) -> None:
     """Draw the image, (H, W, c), and beside it its patches, (n, p, p, c)."""
     ax.imshow(pixels, extent=(0.6, 3.3, 9.1, 11.8), cmap="gray")
     height, width, _ = pixels.shape
-    ax.text(1.95, 8.6, f"picture {height} × {width}", ha="center")
+    ax.text(1.95, 8.6, f"image {height} × {width}", ha="center")
     draw_arrow(ax, (3.6, 10.45), (5.0, 10.45))
     size, gap = 2.4 / columns, 0.3
     for index, patch in enumerate(patches):

@@ -1,4 +1,4 @@
-// What would you need to see to know it is a sneaker? An image, what is left of
+// How few patches does the model need? An image, what is left of
 // it, and at once what the model predicts, how the prediction forms, and where
 // each head attends.
 
@@ -32,7 +32,7 @@ import {
 } from "./playground_state.js";
 
 class Playground extends Figure {
-  static question = "What would you need to see to know it is a sneaker?";
+  static question = "How few patches does the model need?";
   static state = [
     "picture",
     "own",

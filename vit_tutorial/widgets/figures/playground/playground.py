@@ -35,7 +35,7 @@ OWN = -1  # the picture that is the reader's own, drawn or brought
 
 
 class Playground(Figure):
-    """What would you need to see to know it is a sneaker?
+    """How few patches does the model need?
 
     An image, chosen, drawn or uploaded, in patches that can be removed and
     shuffled; what the model predicts, after each layer and in the end; and what
