@@ -12,11 +12,12 @@ import io
 import re
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import FloatRect, Page, sync_playwright
+
+from vit_tutorial.records import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "_build" / "html" / "book" / "12_playground.html"
@@ -124,11 +125,11 @@ def main() -> None:
     first, *others = film.frames
     # Shown twice; then it rests.
     look = {"duration": FRAME, "loop": 2, "quality": 55, "method": 6}
-    with tempfile.NamedTemporaryFile(dir=TARGET.parent, suffix=".webp", delete=False) as new:
-        first.save(new, "WEBP", save_all=True, append_images=others, **look)
-    Path(new.name).replace(TARGET)
-    size = TARGET.stat().st_size
-    print(f"{len(film.frames)} frames, {len(film.frames) * FRAME / 1000} seconds, {size:,} bytes")
+    made = io.BytesIO()
+    first.save(made, "WEBP", save_all=True, append_images=others, **look)
+    write_whole(TARGET, made.getvalue())
+    seconds, size = len(film.frames) * FRAME / 1000, len(made.getvalue())
+    print(f"{len(film.frames)} frames, {seconds} seconds, {size:,} bytes")
 
 
 if __name__ == "__main__":

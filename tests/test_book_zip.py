@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlparse
 import book_zip
 import pytest
 from notebooks import ROOT
+from playwright.sync_api import expect
 
 HTML = ROOT / "_build" / "html"
 
@@ -66,7 +67,8 @@ def test_its_file_opens_the_book_with_its_figure(unzipped, browser):
     page = browser.new_page()
     page.goto((unzipped / "vit-book" / "index.html").as_uri())
     page.wait_for_url("**/vit-book/pages/book/intro.html")
-    page.locator(".vt-card").first.wait_for()
+    expect(page.locator("article h1")).to_contain_text("The Vision Transformer, line by line")
+    expect(page.locator(".vt-card").first).to_be_visible()
     page.close()
 
 
