@@ -94,7 +94,7 @@ def is_alone(model, images):
     return torch.allclose(model(images), alone, atol=1e-4)
 
 
-def is_certain(model, images):
+def is_deterministic(model, images):
     return torch.equal(model(images), model(images))
 
 
@@ -422,12 +422,12 @@ EXPECTED = {
         ],
     ),
     "ex-bugs-any": (
-        (is_alone, is_certain),
+        (is_alone, is_deterministic),
         r"torch\.|\[None\]",
         [
-            ((lambda model, images: True, is_certain), "is_alone says True"),
-            ((is_alone, lambda model, images: True), "is_certain says True"),
-            ((lambda model, images: False, is_certain), "is_alone says False"),
+            ((lambda model, images: True, is_deterministic), "is_alone says True"),
+            ((is_alone, lambda model, images: True), "is_deterministic says True"),
+            ((lambda model, images: False, is_deterministic), "is_alone says False"),
         ],
     ),
     "ex-bugs-eleventh": (

@@ -211,7 +211,7 @@ BUGS = {
     "dropout for ever": Bug(
         make=with_attention(DropoutForEver),
         seen=ISSUES.format("pytorch/pytorch", 124464),
-        caught_by="evaluation_is_certain",
+        caught_by="evaluation_is_deterministic",
     ),
     "skips from the norm": Bug(
         make=skip_from_the_norm,

@@ -165,7 +165,7 @@ def logits_are_free(vit: ViT, images: Tensor) -> None:
     )
 
 
-def evaluation_is_certain(vit: ViT, images: Tensor) -> None:
+def evaluation_is_deterministic(vit: ViT, images: Tensor) -> None:
     """Check that in eval mode the same images give the same output twice."""
     vit.eval()
     assert torch.equal(read_out(vit, images), read_out(vit, images)), (
@@ -192,7 +192,7 @@ PROPERTIES: dict[str, Callable[[ViT, Tensor], None]] = {
         skips_carry_the_stream,
         layers_are_their_own,
         logits_are_free,
-        evaluation_is_certain,
+        evaluation_is_deterministic,
     )
 }
 

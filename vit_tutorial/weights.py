@@ -43,7 +43,7 @@ def from_timm(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     the ViT with qkv_bias=True and eps=1e-6, timm's defaults. Without a head,
     num_classes is dim.
 
-    Raises ValueError, naming the keys, for parts that our ViT has not.
+    Raises ValueError, naming the keys, for parts that our ViT lacks.
     """
     state = convert(
         "from_timm",
@@ -65,7 +65,7 @@ def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Build the ViT with qkv_bias=True and eps=1e-6, as torchvision does.
 
-    Raises ValueError, naming the keys, for parts that our ViT has not.
+    Raises ValueError, naming the keys, for parts that our ViT lacks.
     """
     return convert("from_torchvision", state_dict)
 
@@ -81,7 +81,7 @@ def from_huggingface(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ViT gives is last_hidden_state[:, 0]. For smaller images `adapt` resizes
     the positions with antialiasing, as timm does, and transformers without.
 
-    Raises ValueError, naming the keys, for parts that our ViT has not.
+    Raises ValueError, naming the keys, for parts that our ViT lacks.
     """
     return convert("from_huggingface", state_dict, optional=("qkv.bias",))
 
@@ -222,7 +222,7 @@ def check_widths(
     reader: str, rows: Mapping[str, list[str]], state: Mapping[str, Tensor]
 ) -> None:
     """Raise ValueError for two layers whose names fit, but not their widths:
-    parts that our ViT has not may hide behind known names."""
+    parts that our ViT lacks may hide behind known names."""
     dim = state["mlp_head.0.weight"].shape[0]
     head = state["mlp_head.1.weight"]
     if head.shape[1:] != (dim,):

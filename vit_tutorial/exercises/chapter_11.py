@@ -96,8 +96,8 @@ class Small(nn.Module):
 
 @exercise(
     "ex-bugs-any",
-    "two functions, (is_alone, is_certain); each takes a model and images and "
-    "returns True or False",
+    "two functions, (is_alone, is_deterministic); each takes a model and "
+    "images and returns True or False",
 )
 def any_model(answer: object) -> str:
     """Judge two checks of any model, by models of which they should differ."""
@@ -116,7 +116,7 @@ def any_model(answer: object) -> str:
         (0, "batch", "each image alone, one after the other, with all at once"),
         (1, "random", "two passes with the same images"),
     ):
-        name, check = ("is_alone", "is_certain")[which], checks[which]
+        name, check = ("is_alone", "is_deterministic")[which], checks[which]
         if not ask(check, ""):
             raise Hint(
                 f"{name} says False of a right model. Does it allow for "
