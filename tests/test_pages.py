@@ -510,6 +510,21 @@ def test_every_figure_is_reached_and_left_by_tab_alone(browser, addresses, name)
     page.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("linked_code.css", ".linked-code"),
+        ("list_of_figures.css", ".listed-figure"),
+        ("on_hover.css", ".on-hover"),
+        ("api.css", "dl.py"),
+    ],
+)
+def test_a_style_sheet_is_on_the_pages_that_need_it_and_no_others(name, needs):
+    pages = {page: read(page) for page in PAGES}
+    having = {page for page, tree in pages.items() if tree.select(f"link[href*='{name}']")}
+    assert having == {page for page, tree in pages.items() if tree.select(needs)} != set()
+
+
 def test_the_book_has_equations_figures_and_citations():
     """What the tests above look at is there."""
     pages = [read(name) for name in PAGES]

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from docutils import nodes
+from own_style import add_style
 from package_names import public_address
 from sphinx import addnodes
 
@@ -74,12 +75,7 @@ def is_within(node, kinds):
     return False
 
 
-def add_to_page(app, pagename, templatename, context, doctree):
-    if "linked-code" in context.get("body", ""):
-        app.add_css_file("linked_code.css")
-
-
 def setup(app):
     app.connect("doctree-read", link)
-    app.connect("html-page-context", add_to_page)
+    add_style(app, "linked_code.css", "linked-code")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

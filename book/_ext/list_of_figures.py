@@ -14,6 +14,7 @@ import re
 import yaml
 from docstrings import inline
 from docutils import nodes
+from own_style import add_style
 from package_names import ROOT, package
 from sphinx import addnodes
 from sphinx.errors import ExtensionError
@@ -110,12 +111,7 @@ class ListOfFigures(SphinxDirective):
         return entry
 
 
-def add_to_page(app, pagename, templatename, context, doctree):
-    if "listed-figure" in context.get("body", ""):
-        app.add_css_file("list_of_figures.css")
-
-
 def setup(app):
     app.add_directive("list-of-figures", ListOfFigures)
-    app.connect("html-page-context", add_to_page)
+    add_style(app, "list_of_figures.css", "listed-figure")
     return {"parallel_read_safe": True, "parallel_write_safe": True}
