@@ -4,6 +4,7 @@ import functools
 import gzip
 import http.server
 import importlib.util
+import re
 import threading
 from urllib.parse import unquote, urldefrag, urlparse
 
@@ -523,6 +524,21 @@ def test_a_style_sheet_is_on_the_pages_that_need_it_and_no_others(name, needs):
     pages = {page: read(page) for page in PAGES}
     having = {page for page, tree in pages.items() if tree.select(f"link[href*='{name}']")}
     assert having == {page for page, tree in pages.items() if tree.select(needs)} != set()
+
+
+def test_every_arxiv_number_in_the_references_is_a_link():
+    """As the works' own entries have them, and as arXiv writes its numbers and addresses."""
+    listed = read("book/references.html").select_one("article")
+    bibliography = (ROOT / "book" / "references.bib").read_text("utf8")
+    numbers = re.findall(r"^\s*eprint\s*=\s*\{(.*)\}", bibliography, re.M)
+    links = {link.get_text(): link["href"] for link in listed.select("a[href*='arxiv']")}
+    assert links == {
+        f"arXiv:{number}": f"https://arxiv.org/abs/{number}"
+        for number in numbers
+        if number in listed.get_text()
+    }
+    assert len(links) == listed.get_text().lower().count("arxiv:") > 20
+    assert all(re.fullmatch(r"\d\d(0[1-9]|1[0-2])\.\d{4,5}", number) for number in numbers)
 
 
 def test_the_book_has_equations_figures_and_citations():
