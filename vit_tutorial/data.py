@@ -7,7 +7,6 @@ cache.
 """
 
 import os
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from matplotlib.image import imread
 from torch import Tensor
 
 from vit_tutorial.checks import check_tensor, is_whole
+from vit_tutorial.cifar10 import ARCHIVE, UNPACKED, read_records
 from vit_tutorial.idx import idx_pair, read_idx_pair
 from vit_tutorial.jpeg_archive import NAME as JPEG_ARCHIVE
 from vit_tutorial.jpeg_archive import read_jpeg_archive
@@ -333,9 +333,7 @@ def read_fashion_mnist_training_set() -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-# CIFAR-10: files of records, each a label (1 byte) and an image (3 x 32 x 32)
-
-UNPACKED, ARCHIVE = "cifar-10-batches-bin", "cifar-10-binary.tar.gz"
+# CIFAR-10
 
 
 def copy_of_cifar10() -> str:
@@ -353,47 +351,15 @@ def read_cifar10(split: str) -> tuple[Tensor, Tensor]:
     From the unpacked folder if there is one, else from the archive, else from
     JPEG files. Raises ValueError for files that do not hold just this split.
     """
-    copy, names = copy_of_cifar10(), DATASETS["cifar10"].class_names
-    if copy == JPEG_ARCHIVE and (path := local_copy(copy)):
-        return read_jpeg_archive(path, split, names)
-    count = DATASETS["cifar10"].sizes[split]
-    source, content = read_cifar10_files(split)
-    expected = (
-        f"{source}: expected {count} records of 3073 bytes, the first byte a "
-        "label from 0 to 9"
-    )
-    if len(content) != count * 3073:
-        raise ValueError(f"{expected}, found {len(content)} bytes")
-    records = torch.frombuffer(content, dtype=torch.uint8).view(-1, 3073)
-    labels = records[:, 0].long()
-    if labels.max() > 9:
-        raise ValueError(f"{expected}, found a label {labels.max()}")
-    counts = labels.bincount(minlength=10).tolist()
-    if len(set(counts)) > 1:
-        raise ValueError(
-            f"{source}: expected {count // 10} images of each class, found "
-            f"{counts}, in the classes' order"
-        )
-    return rearrange(records[:, 1:], "n (c h w) -> n c h w", c=3, h=32), labels
-
-
-def read_cifar10_files(split: str) -> tuple[Path, bytearray]:
-    """Read a split's records: where they were found, and their bytes."""
-    names = [f"data_batch_{number}" for number in range(1, 6)]
-    names = ["test_batch"] if split == "test" else names
-    files = [f"{UNPACKED}/{name}.bin" for name in names]
-    if source := local_copy(UNPACKED):
-        content = {file: (source.parent / file).read_bytes() for file in files}
-    else:
-        dataset = DATASETS["cifar10"]
-        source = local_copy(ARCHIVE) or download(dataset, ARCHIVE)
-        if pooch.file_hash(source) != (checksum := dataset.sha256[ARCHIVE]):
+    copy, dataset = copy_of_cifar10(), DATASETS["cifar10"]
+    source = local_copy(copy) or download(dataset, copy)
+    if copy == JPEG_ARCHIVE:
+        return read_jpeg_archive(source, split, dataset.class_names)
+    if copy == ARCHIVE:
+        checksum = dataset.sha256[ARCHIVE]
+        if pooch.file_hash(source) != checksum:
             raise ValueError(
                 f"{source} is corrupt: its SHA-256 checksum should be "
                 f"{checksum}"
             )
-        with tarfile.open(source) as tar:  # in its order: seeking is slow
-            members = (member for member in tar if member.name in files)
-            opened = ((each.name, tar.extractfile(each)) for each in members)
-            content = {name: file.read() for name, file in opened if file}
-    return source, bytearray().join(content[file] for file in files)
+    return read_records(source, split, dataset.sizes[split])
