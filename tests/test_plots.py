@@ -37,9 +37,36 @@ def contrast(one, other):
 
 
 @pytest.mark.parametrize("background", [LIGHT, DARK])
-@pytest.mark.parametrize("colour", [plots.INK, plots.ACCENT, plots.BLUE])
+@pytest.mark.parametrize("colour", [plots.INK, plots.ACCENT, plots.BLUE, plots.PLUM])
 def test_ink_is_legible_on_both_backgrounds(colour, background):
     assert contrast(colour, background) >= 3  # what the guidelines ask of graphics
+
+
+# What is left of a colour (linear RGB) for readers without one kind of cones: Machado, Oliveira and
+# Fernandes, A Physiologically-based Model for Simulation of Color Vision Deficiency, 2009.
+EYES = {
+    "all cones": np.eye(3),
+    "no red": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "no green": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "no blue": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+# From linear RGB to Oklab, in which equal distances look about equally far apart:
+# https://bottosson.github.io/posts/oklab
+TO_CONES = [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
+TO_OKLAB = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_four_curves_have_colours_that_every_reader_can_tell_apart(eyes):
+    """CSS Color 4 takes 0.02 for the least difference that is seen; lines are thin, and apart."""
+    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert len(colours) == 4
+    rgb = np.array([to_rgb(colour) for colour in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(EYES[eyes]), 0, 1)
+    places = np.cbrt(seen @ np.transpose(TO_CONES)) @ np.transpose(TO_OKLAB)
+    apart = np.linalg.norm(places[:, None] - places, axis=-1)
+    assert (apart + np.eye(4)).min() > 0.08
 
 
 def test_a_plot_does_not_load_the_trainer():
@@ -168,6 +195,14 @@ def test_curves_show_the_mean_and_every_run_by_epoch():
     assert ax.get_title() == "held out"
     assert ax.get_xlabel() == "epoch"
     assert all(tick == round(tick) for tick in ax.get_xticks())
+
+
+def test_four_arms_have_four_colours_and_four_kinds_of_line():
+    _, ax = plt.subplots()
+    plots.show_curves(ax, {str(arm): [run_of(0.5, 0.6)] for arm in range(4)}, "loss")
+    means = ax.get_legend().legend_handles
+    assert len({line.get_color() for line in means}) == 4
+    assert len({line.get_linestyle() for line in means}) == 4
 
 
 @pytest.mark.parametrize(("key", "written"), [("validation_accuracy", "50%"), ("loss", "0.5")])

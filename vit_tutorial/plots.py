@@ -30,6 +30,7 @@ __all__ = ["show_picture", "show_source", "use_style"]
 INK = "#7b838c"
 ACCENT = "#d9660a"
 BLUE = "#2f86c8"
+PLUM = "#8e4f8f"
 ATTENTION = "cividis"
 SIGNED = LinearSegmentedColormap.from_list("signed", [ACCENT, "#9aa0a6", BLUE])
 
@@ -54,7 +55,7 @@ def use_style() -> None:
             "ytick.color": INK,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": plt.cycler(color=[BLUE, ACCENT, INK]),
+            "axes.prop_cycle": plt.cycler(color=[BLUE, ACCENT, INK, PLUM]),
             "lines.linewidth": 2,
             "legend.frameon": False,
             "image.cmap": ATTENTION,
