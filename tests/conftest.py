@@ -12,15 +12,18 @@ import torchvision_operators
 import twice
 from figure_page import Book, Pages, draw_in_notebook
 from playwright.sync_api import sync_playwright
+from tiny_run import TINY, few_test_pictures, run
+
+from vit_tutorial import recipes, train
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 
 # What takes minutes, the longest first: begun last, it would keep one worker busy and the others
 # waiting (`make test` hands out files in this order).
 LONGEST = """
-    test_train test_every_figure 07_training test_contributing test_pages 09_attention_maps
-    test_browsers test_pretrained test_gpu_run test_experiments 03_class_token test_inpage_cnn
-    10_pretrained
+    test_every_figure 07_training test_contributing test_pages 09_attention_maps test_browsers
+    test_resuming test_stopping test_pretrained test_train test_gpu_run test_experiments
+    test_many_processes 03_class_token test_inpage_cnn 10_pretrained
 """.split()
 
 TORCHVISION_LIBRARY = torchvision_operators.declare()
@@ -75,6 +78,40 @@ def ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module")
+def a_tenth_of_the_test_set():
+    """What trains in this process reads a tenth of the test set, and no file twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "load_dataset", few_test_pictures)
+        patch.setattr(recipes, "load_dataset", few_test_pictures)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, a_tenth_of_the_test_set):
+    """A run that nothing interrupted: its folder, model and records."""
+    folder = tmp_path_factory.mktemp("whole")
+    return (folder, *run(TINY, folder, command="python a command"))
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command in this process; what it says when it fails, and that it says so."""
+    monkeypatch.setitem(recipes.RECIPES, "tiny", TINY)
+
+    def start(*arguments, fails=True):
+        given = ["--recipe", "tiny", "--device", "cpu", *map(str, arguments)]
+        if not fails:
+            return train.main(given)
+        with pytest.raises(SystemExit) as stopped:
+            train.main(given)
+        assert isinstance(stopped.value.code, str)  # Python prints it and exits with 1
+        assert "\n" not in stopped.value.code
+        return stopped.value.code
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from PIL import Image
-from test_train import numbers, read_log
+from tiny_run import numbers, read_log
 from torchvision.datasets import ImageFolder
 
 from vit_tutorial import ViT, load_model, load_pretrained, save_model, train
