@@ -272,6 +272,7 @@ CALLS = {
     "normalize": (normalize, {"images": BYTES, "mean": [0.5], "std": [0.5]}, all_finite),
     "load_photo": (load_photo, {"size": 56}, None),
     "show_picture": (on_axes(plots.show_picture), {"image": IMAGES[0], "title": "boot"}, None),
+    "tile": (plots.tile, {"images": torch.rand(4, 2, 3), "columns": 2}, None),
     "show_patch_grid": (
         on_axes(plots.show_patch_grid),
         {"image": IMAGES[0], "patch_size": 2, "selected": 3},

@@ -119,6 +119,36 @@ def test_what_is_no_array_is_refused(thing):
         draw_architecture(thing, 4, "boot")
 
 
+@pytest.mark.parametrize("gap", [np.nan, 0.5])
+@pytest.mark.parametrize("colours", [(), (3,)])
+def test_tiles_stand_in_rows_with_a_line_between_them(colours, gap):
+    images = torch.rand(6, 2, 4, *colours)
+    tiled = plots.tile(images, 3, gap=gap)
+    assert tiled.shape == (5, 14, *colours)
+    lines = np.ones(tiled.shape, dtype=bool)
+    for number, image in enumerate(images):
+        row, column = divmod(number, 3)
+        here = np.s_[3 * row : 3 * row + 2, 5 * column : 5 * column + 4]
+        np.testing.assert_array_equal(tiled[here], image)
+        lines[here] = False
+    assert np.isnan(tiled[lines]).all() if np.isnan(gap) else (tiled[lines] == gap).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "columns", "message"),
+    [
+        ((2, 2), 1, r"images are \(n, h, w\) or \(n, h, w, c\), got \(2, 2\)"),
+        ((0, 2, 2), 1, "images are"),
+        ((4, 2, 2), 3, "4 images fill no whole rows of 3"),
+        ((4, 2, 2), 0, "no whole rows of 0"),
+        ((4, 2, 2), 2.0, r"no whole rows of 2\.0: columns must be a whole number"),
+    ],
+)
+def test_images_that_make_no_tiles_are_refused(shape, columns, message):
+    with pytest.raises(ValueError, match=message):
+        plots.tile(torch.zeros(shape), columns)
+
+
 @pytest.mark.parametrize("selected", [49, 99, -1, 1.0, "first"])
 def test_a_patch_that_is_not_there_cannot_be_selected(selected):
     _, ax = plt.subplots()

@@ -39,7 +39,7 @@ MODULES = {
     "verdicts": "MARGIN compare compare_over_images",
     "train": "evaluate train",
     "arms": "ARMS COUNTS EXPERIMENTS",
-    "plots": "show_picture show_source use_style",
+    "plots": "show_picture show_source tile use_style",
     "widgets": """AnyViT AttentionRow ClassToken Deletion EncoderWalk Figure PatchCost PatchCutter
         PatchOrder Playback Playground PositionSimilarity Shift SideBySide TrainHere WhereItLooks
         dequantised page_cnn page_vit""",

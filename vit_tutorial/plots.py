@@ -6,12 +6,14 @@ what is selected.
 """
 
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from einops import rearrange
 from IPython import get_ipython
 from IPython.display import Markdown
 from matplotlib.axes import Axes
@@ -25,7 +27,7 @@ from vit_tutorial.patches import pair, patch_grid
 from vit_tutorial.records import column
 from vit_tutorial.vit import Transformer, ViT
 
-__all__ = ["show_picture", "show_source", "use_style"]
+__all__ = ["show_picture", "show_source", "tile", "use_style"]
 
 INK = "#7b838c"
 ACCENT = "#d9660a"
@@ -101,6 +103,37 @@ def as_array(values, what: str) -> np.ndarray:
             f"{what} is an array of numbers, got a {type(values).__name__}"
         )
     return array
+
+
+def tile(images, columns: int, *, gap: float = math.nan) -> np.ndarray:
+    """Lay images of one size side by side, a line one pixel wide between them.
+
+    Args:
+        images: (n, h, w), or (n, h, w, c) with colours; n is a multiple of
+            `columns`.
+        columns: images in a row.
+        gap: the value of the lines; NaN leaves them empty where an image
+            without colours is drawn.
+
+    Returns:
+        floats, ((h + 1) * rows - 1, (w + 1) * columns - 1), or so with c.
+
+    Raises ValueError for images of another shape, or that fill no whole rows.
+    """
+    array = as_array(images, "a set of images").astype(float)
+    if array.ndim not in (3, 4) or array.size == 0:
+        raise ValueError(
+            f"images are (n, h, w) or (n, h, w, c), got {array.shape}"
+        )
+    if not is_whole(columns) or columns < 1 or len(array) % columns:
+        raise ValueError(
+            f"{len(array)} images fill no whole rows of {columns!r}: "
+            "columns must be a whole number that divides them"
+        )
+    around = [(0, 0), (0, 1), (0, 1), (0, 0)][: array.ndim]  # below, right
+    apart = np.pad(array, around, constant_values=gap)
+    tiled = rearrange(apart, "(r k) h w ... -> (r h) (k w) ...", k=columns)
+    return tiled[:-1, :-1]
 
 
 def show_patch_grid(
