@@ -397,6 +397,22 @@ def assert_looks(card, expected):
         raise AssertionError(f"it shows {seen!r:.300} and not {expected!r:.300}")
 
 
+@reading
+def layout(card):
+    """Where everything begins that a reader looks at or is about to press: in a card, (x, y)."""
+    return card.evaluate(
+        """(card) => [...card.querySelectorAll(
+            ".vt-figure-parts > *, .vt-grid, .vt-controls, .vt-controls *, .vt-outcome, details"
+        )]
+            .filter((each) => each.localName !== "option" && each.checkVisibility())
+            .map((each) => [each, each.getBoundingClientRect()])
+            .map(([each, { x, y }]) => {
+                const name = `${each.localName} ${each.className}`;
+                return [name, Math.round(x + scrollX), Math.round(y + scrollY)];
+            })"""
+    )
+
+
 # What Tab stops at in a card, in order, each with its accessible name.
 STOPS = """(card) => [...card.querySelectorAll(
     "button, select, input, summary, textarea, a[href], canvas[tabindex], [tabindex]"

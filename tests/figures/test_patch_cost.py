@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from figure_page import (
+    layout,
     open_numbers,
     presses,
     reading,
@@ -129,17 +130,90 @@ def test_half_the_patch_is_four_times_the_tokens_and_sixteen_times_the_scores(bo
     n, each, _, pairs, _ = counted(224, 8)
     assert f"{n} tokens, 4 times the reference, with 16 times the scores" in said(card)
     share = f"{pairs / (pairs + each):.0%}"
-    assert f"{share} of the layer’s operations are on pairs." in said(card)
+    assert f"{share} of operations are on pairs." in said(card)
     expect(card.get_by_text(f"on pairs: {share}")).to_be_visible()
-    bars = card.locator(".vt-cost-scale > :first-child").evaluate_all(
-        "(all) => all.map((each) => each.getBoundingClientRect().width)"
-    )
-    assert bars == pytest.approx([bars[0]] * 2 + [2 * bars[0]] * 3, rel=0.02)  # a log scale
     part, whole = (card.locator(name).bounding_box() for name in PARTS)
     assert part["width"] / whole["width"] == pytest.approx(pairs / (pairs + each), abs=0.01)
 
 
 PARTS = [".vt-cost-share > .vt-cost-pairs", ".vt-cost-share"]
+
+
+def extent(card, name):
+    """The sides of what is drawn, in pixels of the screen, without its outline."""
+    drawn = card.locator(f".vt-cost-table .{name}").first
+    width, height = drawn.evaluate(
+        "(e) => [e.getScreenCTM(), e.getBBox()].map((m) => [m.a ?? m.width, m.d ?? m.height])"
+        ".reduce((a, b) => [a[0] * b[0], a[1] * b[1]])"
+    )
+    return width, height
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_eye_sees_four_times_the_tokens_and_sixteen_times_the_scores(book, photo, width):
+    card = started(book.open(PatchCost(photo, patch_size=16), width=width))
+    strips, squares = [], []
+    for patch in (16, 8, 4):
+        choose(card, "patch size", patch)
+        card.get_by_role("img", name=f"A table of {(224 // patch) ** 2:,} by").wait_for()
+        strips.append(extent(card, "vt-cost-each")[0])
+        side, high = extent(card, "vt-cost-pairs")
+        assert side == pytest.approx(strips[-1])  # as many rows and columns as there are tokens
+        squares.append(side * high)
+        reference = extent(card, "vt-cost-reference")
+        assert reference == pytest.approx((strips[0], strips[0]))  # one scale for all three
+    assert strips == pytest.approx([strips[0] * 4**i for i in range(3)])
+    assert squares == pytest.approx([squares[0] * 16**i for i in range(3)])
+    room = card.locator(".vt-cost-table").bounding_box()
+    assert strips[-1] > 0.9 * room["width"]  # and what is drawn is large enough to be seen
+    assert room["x"] + room["width"] <= width
+    assert strips[0] > 9
+
+
+def test_the_old_table_fits_into_the_new_one_sixteen_times(book, photo):
+    card = started(book.open(PatchCost(photo, patch_size=8)))
+    lines = card.locator(".vt-cost-tiles").get_attribute("d")
+    upright = [float(x) for x in re.findall(r"M([\d.]+) 0V", lines)]
+    unit, left = extent(card, "vt-cost-reference")[0], 8
+    assert upright == pytest.approx([left + i * unit for i in (1, 2, 3)], rel=1e-3)
+    level = [float(y) for y in re.findall(r"M0 ([\d.]+)H", lines)]
+    assert level == upright
+
+
+def test_what_does_not_fit_is_drawn_smaller_to_the_same_scale(book, photo):
+    card = started(book.open(PatchCost(photo, patch_size=4)))
+    full = extent(card, "vt-cost-pairs")
+    expect(card.get_by_text("zoomed out")).to_have_count(0)
+    choose(card, "patch size", 2)
+    expect(card.get_by_text("zoomed out 4 ×")).to_be_visible()
+    assert extent(card, "vt-cost-pairs") == pytest.approx(full)
+    assert extent(card, "vt-cost-reference")[0] == pytest.approx(full[0] / 64)
+    choose(card, "patch size", 56)  # and a table of 16 × 16, which is hard to see, is there
+    assert extent(card, "vt-cost-pairs")[0] >= 0.9
+
+
+def test_the_still_is_drawn_to_scale(photo):
+    sides = []
+    for patch in (16, 8, 1):
+        drawing, _ = PatchCost(photo, patch_size=patch).still()
+        rects = re.findall(r'<rect x="228" y="30" width="([\d.]+)" height="([\d.]+)"', drawing)
+        (side, high), (unit, _) = [[float(value) for value in rect] for rect in rects]
+        assert side == high
+        sides.append((side, unit))
+    assert sides[0] == (12, 12)
+    assert sides[1] == (48, 12)
+    assert sides[2] == (192, 0.8)  # 192 / 256
+    assert f"{224**2:,} × {224**2:,} scores" in drawing
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_choice_moves_nothing(book, photo, width):
+    card = started(book.open(PatchCost(photo), width=width))
+    first = layout(card).now
+    for patch in (1, 2, 16, 224):
+        choose(card, "patch size", patch)
+        assert said(card).startswith(f"Patches of {patch} × {patch} in")
+        assert layout(card) == first
 
 
 def test_pixels_can_be_tokens_and_a_coarser_patch_costs_less(book, photo):

@@ -1,5 +1,6 @@
-// What does a finer patch cost? An image under the grid of its patches, and one
-// layer's cost against that of 16-pixel patches.
+// What does a finer patch cost? An image under the grid of its patches, the
+// table of its scores drawn to scale, and one layer's cost against that of
+// 16-pixel patches.
 
 import { Figure, live } from "../page/live.js";
 import { askFirst } from "../page/guess.js";
@@ -39,10 +40,20 @@ class PatchCost extends Figure {
     const { shape, pixels } = this.get("picture");
     this.photo = picture(shape, fromBase64(pixels)).toDataURL();
     this.shown = column();
-    this.shown.classList.add("vt-cost-shown");
+    this.scores = column();
+    for (const part of [this.shown, this.scores]) {
+      part.classList.add("vt-cost-shown");
+    }
     this.costs = column();
     this.costs.classList.add("vt-costs-column");
-    this.card.figure.replaceChildren(this.shown, this.costs);
+    this.shares = column();
+    this.shares.classList.add("vt-cost-shares-column");
+    this.card.figure.replaceChildren(
+      this.shown,
+      this.scores,
+      this.costs,
+      this.shares,
+    );
     this.buildControls();
   }
 
@@ -80,10 +91,12 @@ class PatchCost extends Figure {
     const cost = costOf((size / patch) ** 2);
     this.fillChoices(size, patch);
     this.shown.replaceChildren(...imageUnderGrid(this.photo, size / patch));
+    this.scores.replaceChildren(...tableOfScores(cost));
     this.costs.replaceChildren(
-      label("relative to 16-pixel patches at 224 × 224, on a log scale"),
+      label("against the reference"),
       element("ul", { class: "vt-costs" }, ...COSTS.map((c) => line(c, cost))),
-      axis(),
+    );
+    this.shares.replaceChildren(
       label("share of one layer’s operations"),
       shares(shareOfPairs(cost)),
     );
@@ -179,7 +192,7 @@ function summary(size, patch, cost) {
   return (
     `Patches of ${patch} × ${patch} in ${size} × ${size} pixels: ` +
     `${grouped(tokens)} token${tokens === 1 ? "" : "s"}, ${against}. ` +
-    `${percent(shareOfPairs(cost))} of the layer’s operations are on pairs.`
+    `${percent(shareOfPairs(cost))} of operations are on pairs.`
   );
 }
 
@@ -211,7 +224,7 @@ function imageUnderGrid(photo, count) {
     root,
     label(
       zoom === 1 ? "" : `the square, enlarged ${zoom} times`,
-      "vt-cost-zoom",
+      "vt-cost-below",
     ),
   ];
 }
@@ -250,57 +263,94 @@ function frame(at, side) {
   );
 }
 
-// One cost: its amount, and a bar from the reference's.
+const EDGE = 8; // the strip of tokens and the gap beside it
+const ROOM = SIDE - EDGE; // for the table
+const WIDEST = 16 * REFERENCE.tokens; // tokens that fill it, before it shrinks
+const FINEST = 6; // of the squares that can still be counted
+
+// The tokens along two sides of the table of their scores, drawn to scale, and
+// on it the table of the reference. Its lines cut it into tables of that size.
+function tableOfScores({ tokens }) {
+  const scale = ROOM / Math.max(WIDEST, tokens);
+  const [side, unit] = [tokens, REFERENCE.tokens].map((n) => n * scale);
+  const root = svg(
+    "svg",
+    {
+      class: "vt-cost-picture vt-cost-table",
+      viewBox: `0 0 ${SIDE} ${SIDE}`,
+      role: "img",
+      "aria-label": tableInWords(tokens),
+    },
+    box("vt-cost-room", ROOM),
+    ...strips(Math.max(side, 1)),
+    box("vt-cost-pairs", Math.max(side, 1)),
+  );
+  if (side > unit && unit >= FINEST) root.append(tiles(unit, side));
+  root.append(box("vt-cost-halo", unit), box("vt-cost-reference", unit));
+  const name = grouped(tokens);
+  const below = label("", "vt-cost-below");
+  const lines = ["outlined: the reference,", "16 × 16 at 224 × 224"];
+  if (tokens > WIDEST) lines.push(`zoomed out ${times(tokens / WIDEST)} ×`);
+  below.append(...lines.map((text) => element("span", {}, text)));
+  return [label(`${name} × ${name} scores`), root, below];
+}
+
+function box(name, side) {
+  return svg("rect", {
+    class: name,
+    x: EDGE,
+    y: EDGE,
+    width: side,
+    height: side,
+  });
+}
+
+// The tokens along the top and along the left.
+function strips(side) {
+  const thick = EDGE - 2;
+  const sizes = [
+    { x: EDGE, y: 0, width: side, height: thick },
+    { x: 0, y: EDGE, width: thick, height: side },
+  ];
+  return sizes.map((size) => svg("rect", { class: "vt-cost-each", ...size }));
+}
+
+// Lines at every multiple of the reference, through the strips too.
+function tiles(unit, side) {
+  const end = EDGE + side;
+  const path = [];
+  for (let at = unit; at < side - 0.01; at += unit) {
+    const to = (EDGE + at).toFixed(3);
+    path.push(`M${to} 0V${end}M0 ${to}H${end}`);
+  }
+  return svg("path", { class: "vt-cost-tiles", d: path.join("") });
+}
+
+function tableInWords(tokens) {
+  const name = grouped(tokens);
+  const ratio = tokens / REFERENCE.tokens;
+  return (
+    `A table of ${name} by ${name} scores. Its side is ${times(ratio)} times ` +
+    `that of the table for 16-pixel patches, its area ${times(ratio ** 2)} times`
+  );
+}
+
+// One cost: its amount, and how many times the reference's.
 function line({ key, name }, cost) {
+  const kind = isOfPairs(key) ? "vt-cost-of-pairs" : "vt-cost-of-each";
+  const amount = inWords(cost[key], key === "bytes" ? BYTES : WORDS);
   const ratio = cost[key] / REFERENCE[key];
-  const [one, end] = [0, Math.log10(ratio)].map(percentAt);
-  const kind = isOfPairs(key) ? "vt-cost-pairs" : "vt-cost-each";
-  const bar = element("span", { class: kind });
-  bar.style.left = `${Math.min(one, end)}%`;
-  bar.style.width = `${Math.abs(end - one)}%`;
   return element(
     "li",
-    {},
+    { class: kind },
     element("span", {}, name),
-    element("strong", {}, inWords(cost[key], key === "bytes" ? BYTES : WORDS)),
-    element(
-      "span",
-      { class: "vt-cost-scale", "aria-hidden": "true" },
-      bar,
-      mark(0),
-    ),
+    element("strong", {}, amount),
     element("span", { class: "vt-cost-times" }, `× ${times(ratio)}`),
   );
 }
 
 function isOfPairs(key) {
   return ["scores", "pairs", "bytes"].includes(key);
-}
-
-const [LEAST, MOST] = [-5, 8]; // the powers of ten that the bars reach
-
-function percentAt(power) {
-  return (100 * (power - LEAST)) / (MOST - LEAST);
-}
-
-function mark(power, ...text) {
-  const span = element("span", { class: "vt-cost-mark" }, ...text);
-  span.style.left = `${percentAt(power)}%`;
-  return span;
-}
-
-function axis() {
-  const marks = [
-    [-4, "÷ 10⁴"],
-    [0, "1"],
-    [4, "× 10⁴"],
-    [8, "× 10⁸"],
-  ];
-  return element(
-    "div",
-    { class: "vt-cost-axis", "aria-hidden": "true" },
-    ...marks.map(([power, text]) => mark(power, element("span", {}, text))),
-  );
 }
 
 // How a layer's operations divide into those for pairs and those for tokens.

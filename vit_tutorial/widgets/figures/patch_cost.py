@@ -8,10 +8,10 @@ import traitlets
 from torch import Tensor
 
 from vit_tutorial.patches import patch_grid
-from vit_tutorial.plots import BLUE, INK
+from vit_tutorial.plots import ACCENT, BLUE, INK
 from vit_tutorial.widgets.base import Figure
 from vit_tutorial.widgets.pictures import as_image, pack_picture, unpack_picture
-from vit_tutorial.widgets.still import drawing, panel, picture_pixels
+from vit_tutorial.widgets.still import drawing, panel, picture_pixels, text
 
 DIM, HEADS = 768, 12  # of B/16
 REFERENCE = 196  # tokens: patches of 16 pixels in an image of 224
@@ -19,21 +19,24 @@ LARGEST_IMAGE = 1024  # pixels: beyond, a double does not hold every count
 LARGEST_PACKED = 64  # pixels of the image that travels
 FINEST_GRID = 64  # patches to a side; finer lines would hide the image
 
-BARS = [  # a key of `layer_cost`, what the figure calls it, its colour
+WIDEST = 16 * REFERENCE  # tokens whose table of scores fills its room
+
+COSTS = [  # a key of `layer_cost`, what the figure calls it, its colour
     ("tokens", "tokens", INK),
     ("each", "operations on tokens", INK),
     ("scores", "scores of one head", BLUE),
     ("pairs", "operations on pairs", BLUE),
-    ("bytes", f"bytes of the scores, {HEADS} heads", BLUE),
+    ("bytes", f"scores of {HEADS} heads", BLUE),
 ]
 
 
 class PatchCost(Figure):
     """What does a finer patch cost?
 
-    An image under the grid of its patches, and the cost of one layer of B/16
-    (D = 768, 12 heads, MLP of 3,072) beside that of patches of 16 pixels in an
-    image of 224. See `layer_cost`.
+    An image under the grid of its patches, the table of its n × n attention
+    scores drawn to scale, and the cost of one layer of B/16 (D = 768, 12 heads,
+    MLP of 3,072) beside that of patches of 16 pixels in an image of 224. See
+    `layer_cost`.
 
     Args:
         image: uint8 (c, S, S), any square; of a large one every k-th pixel is
@@ -82,12 +85,13 @@ class PatchCost(Figure):
         pixels = picture_pixels(unpack_picture(self.picture))
         title = f"patches of {self.patch_size} × {self.patch_size}"
         svg = drawing(
-            500,
+            640,
             226,
             panel(pixels, 0, 200, title, grid=grid),
+            table_of_scores(now["tokens"]),
             *(
-                bar(row, name, ratios[key], colour)
-                for row, (key, name, colour) in enumerate(BARS)
+                line(row, f"{name}: × {times(ratios[key])}", colour)
+                for row, (key, name, colour) in enumerate(COSTS)
             ),
         )
         words = (
@@ -118,17 +122,31 @@ def layer_cost(tokens: int) -> dict[str, int]:
     }
 
 
-def bar(row: int, name: str, ratio: float, colour: str) -> str:
-    """Draw one cost as a bar from the reference's, 20 pixels a power of ten."""
-    middle, y = 350, 34 + 40 * row
-    length = max(-120.0, min(120.0, 20 * math.log10(ratio)))
-    left = min(middle, middle + length)
+def table_of_scores(tokens: int) -> str:
+    """Draw tokens along two sides of the table of their scores, to scale, and
+    outline the reference's table on it."""
+    left, top, room = 228, 30, 192  # the strips of tokens lie before both
+    scale = room / max(WIDEST, tokens)
+    side, unit = max(1, tokens * scale), REFERENCE * scale
     return (
-        f'<text x="220" y="{y}" font-family="sans-serif" font-size="12" '
-        f'fill="{INK}">{name}: × {times(ratio)}</text>'
-        f'<rect x="{left:.1f}" y="{y + 5}" width="{abs(length):.1f}" '
-        f'height="12" fill="{colour}"/>'
-        f'<path d="M{middle} {y + 3}v16" stroke="{INK}" stroke-width="1.5"/>'
+        text(220, 14, f"{tokens:,} × {tokens:,} scores")
+        + f'<path d="M{left} {top}h{room}v{room}h-{room}z" fill="none" '
+        f'stroke="{INK}" stroke-opacity="0.4"/>'
+        f'<path d="M{left} {top - 8}h{side:.1f}v6h-{side:.1f}z'
+        f'M{left - 8} {top}v{side:.1f}h6v-{side:.1f}z" fill="{INK}"/>'
+        f'<rect x="{left}" y="{top}" width="{side:.1f}" height="{side:.1f}" '
+        f'fill="{BLUE}"/>'
+        f'<rect x="{left}" y="{top}" width="{unit:.1f}" height="{unit:.1f}" '
+        f'fill="none" stroke="{ACCENT}" stroke-width="2"/>'
+    )
+
+
+def line(row: int, words: str, colour: str) -> str:
+    """Write one cost, beside a mark in the colour of what it grows with."""
+    y = 44 + 36 * row
+    return (
+        f'<path d="M438 {y - 13}v18" stroke="{colour}" stroke-width="4"/>'
+        + text(448, y, words)
     )
 
 
