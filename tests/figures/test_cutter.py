@@ -6,6 +6,7 @@ import pytest
 import torch
 from figure_page import (
     cards,
+    layout,
     open_numbers,
     presses,
     reading,
@@ -60,7 +61,7 @@ def vector(card):
 def in_words(image, place):
     channels, height, width = image.shape
     colour = COLOURS[place // (height * width)] if channels == 3 else "grey"
-    return f"row {place // width % height + 1}, column {place % width + 1}, {colour}"
+    return f"pixel row {place // width % height + 1}, column {place % width + 1}, {colour}"
 
 
 def choose(card, way):
@@ -148,8 +149,9 @@ def test_the_vectors_are_pytorch_s_and_so_are_their_places(
     p2, c = patch_size[1], channels
     for j, (line, value) in enumerate(zip(lines, rows[-1].tolist(), strict=True)):
         colour = COLOURS[j % c] if c == 3 else "grey"
-        assert line[:5] == [str(n) for n in (j + 1, j // (p2 * c), j // c % p2, colour, value)]
-        place = "row {}, column {}, {}".format(*line[5:])
+        p1_p2 = j // (p2 * c) + 1, j // c % p2 + 1  # a reader counts from 1
+        assert line[:5] == [str(n) for n in (j + 1, *p1_p2, colour, value)]
+        place = "pixel row {}, column {}, {}".format(*line[5:])
         assert place == in_words(image, froms[-1, j].item())
 
 
@@ -200,10 +202,40 @@ def test_what_is_said_of_a_row_holds(book, photo):
         kinds = " and ".join(COLOURS[c] for c in sorted(colours))
         assert f"Row {patch + 1}: {inside} of its 192 values come from patch" in said(card)
         only = f"{kinds} only" if len(colours) == 1 else kinds
-        assert f"from {len(rows)} rows of pixels, {only}. " in said(card)
+        assert f"from {len(rows)} pixel rows, {only}. " in said(card)
         assert said(card).endswith("The shape is still right: (49, 192).")
     choose(card, "rearrange")
     assert said(card) == "Row 18: all 192 values come from patch 18, pixel by pixel."
+
+
+def test_all_of_it_counts_from_1(book, own):
+    """The headings are right for the entry that is told: row by row, pixel by pixel."""
+    card = book.open(PatchCutter(own, patch_size=(3, 5), patch=0)).locator(".vt-card")
+    across = card.locator(".vt-vector-columns").first.locator("span")
+    assert soon(across.all_inner_texts) == ["p2 =", "1", "2", "3", "4", "5"]
+    down = card.locator(".vt-vector-rows span")
+    assert soon(down.all_inner_texts) == ["p1 = 1", "p1 = 2", "p1 = 3"]
+    numbers = card.get_by_role("grid", name="The values in order").get_by_role("gridcell")
+    told = card.locator(".vt-number")
+    for cell, pixel in ((0, "p1 = 1, p2 = 1, c = red"), (-1, "p1 = 3, p2 = 5, c = blue")):
+        numbers.nth(cell).click()
+        assert pixel in soon(told.inner_text)
+    last = "Entry 45 is .*, at .*In the image, it is at pixel row 3, column 5, blue"
+    assert soon(told.inner_text).search(last)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_another_patch_or_way_moves_nothing(book, photo, width):
+    card = book.open(PatchCutter(photo, patch=17), width=width).locator(".vt-card")
+    grid = card.get_by_role("grid", name="Patches").get_by_role("gridcell")
+    first = layout(card).now
+    for patch in (0, 16, 32, 48):  # the 17th and the 33rd mix two colours
+        for way in ("rearrange", "view"):
+            grid.nth(patch).click()
+            choose(card, way)
+            assert said(card).startswith(f"Row {patch + 1}: ")
+            assert ("pixel by pixel" in said(card)) if way == "rearrange" else "shape" in said(card)
+            assert layout(card) == first
 
 
 @reading
@@ -218,12 +250,12 @@ def test_by_mouse(book, photo):
     page = book.open(PatchCutter(photo, patch=17), PatchCutter(photo, patch=17))
     card, other = cards(page, 2)
     numbers = card.get_by_role("grid", name="The values in order").get_by_role("gridcell")
-    numbers.nth(100).hover()  # p1 = 4, p2 = 1, green
+    numbers.nth(100).hover()  # from 0: p1 = 4, p2 = 1, green
     assert ring(card) == (20, 25)
     told = card.locator(".vt-number")
     assert soon(told.inner_text) == (
-        f"Entry 101 is {photo[1, 20, 25]}, at p1 = 4, p2 = 1, c = green. "
-        "In the image, it is at row 21, column 26, green."
+        f"Entry 101 is {photo[1, 20, 25]}, at p1 = 5, p2 = 2, c = green. "
+        "In the image, it is at pixel row 21, column 26, green."
     )
     inner = card.locator(".vt-taken rect.vt-outline")
     assert [soon(inner.get_attribute, name) for name in ("x", "y")] == ["1", "4"]

@@ -73,7 +73,8 @@ export class Cut {
   }
 
   nameOf({ row, column, channel }) {
-    return `row ${row + 1}, column ${column + 1}, ${this.colour(channel)}`;
+    const at = `pixel row ${row + 1}, column ${column + 1}`;
+    return `${at}, ${this.colour(channel)}`;
   }
 }
 

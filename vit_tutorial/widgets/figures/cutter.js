@@ -1,5 +1,6 @@
 // What does the model receive? One row of numbers, the place in the image of
-// each, and the patch that the model takes them for.
+// each, and the patch that the model takes them for. What a reader sees counts
+// from 1; the state and this code count from 0.
 
 import { Figure, live } from "../page/live.js";
 import { PatchGrid } from "../page/patch_grid.js";
@@ -126,13 +127,13 @@ class PatchCutter extends Figure {
   tabulate(cut, patch) {
     const line = (from, j) => {
       const to = cut.meant(j);
-      const meant = [to.row, to.column, cut.colour(to.channel)];
+      const meant = [to.row + 1, to.column + 1, cut.colour(to.channel)];
       const source = [from.row + 1, from.column + 1, cut.colour(from.channel)];
       return [j + 1, ...meant, cut.valueAt(from), ...source];
     };
     this.card.tabulate(
       `Row ${patch + 1} of the table, cut by ${cut.way}`,
-      ["entry", "p1", "p2", "c", "value", "from row", "column", "channel"],
+      ["entry", "p1", "p2", "c", "value", "pixel row", "column", "channel"],
       () => cut.sources(patch).map(line),
     );
   }
@@ -197,6 +198,7 @@ class Piece {
     this.taken = element("div", { class: "vt-taken" });
     this.taken.style.aspectRatio = `${p2} / ${p1}`;
     this.el = column(this.title, this.taken);
+    this.el.classList.add("vt-piece");
   }
 
   show(cut, patch) {
@@ -271,8 +273,9 @@ class Numbers {
     const [from, to] = [cut.source(patch, j), cut.meant(j)];
     const colour = cut.channels === 3 ? `, c = ${cut.colour(to.channel)}` : "";
     this.told.textContent =
-      `Entry ${j + 1} is ${cut.valueAt(from)}, at p1 = ${to.row}, ` +
-      `p2 = ${to.column}${colour}. In the image, it is at ${cut.nameOf(from)}.`;
+      `Entry ${j + 1} is ${cut.valueAt(from)}, at p1 = ${to.row + 1}, ` +
+      `p2 = ${to.column + 1}${colour}. ` +
+      `In the image, it is at ${cut.nameOf(from)}.`;
   }
 }
 
@@ -304,7 +307,7 @@ function lines(p1) {
 }
 
 function count(n, make) {
-  return Array.from({ length: n }, (_, i) => make(i));
+  return Array.from({ length: n }, (_, i) => make(i + 1));
 }
 
 // A layer over an image, in units of its pixels.
@@ -358,7 +361,7 @@ function summary(cut, patch) {
   const colours = kinds.length > 1 ? kinds.join(" and ") : `${kinds[0]} only`;
   return (
     `${row}: ${own} of its ${length} values ${owner}. The row is cut from ` +
-    `${lines} row${lines === 1 ? "" : "s"} of pixels` +
+    `${lines} pixel row${lines === 1 ? "" : "s"}` +
     `${cut.channels === 1 ? "" : `, ${colours}`}. ` +
     `The shape is still right: (${cut.patches}, ${length}).`
   );
