@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import randomise
 from figure_page import (
+    layout,
     open_numbers,
     presses,
     reading,
@@ -230,6 +231,30 @@ def test_by_mouse(book, figure, expected):
     card.get_by_role("button", name="Reset").click()
     assert said(card).startswith("Before layer 1, the prediction from the class token is ")
     assert page.noise == []
+
+
+@pytest.mark.parametrize("width", [1280, 688, 390])
+def test_a_choice_moves_nothing(book, models, images, width):
+    """Above all not the table, which was below the bars or beside them as its words were long."""
+    named = [ViT(**SIZES | {"pool": pool}) for pool in models]
+    names = ["Bag", "T-shirt/top", "Ankle boot"]
+    for copy, vit in zip(named, models.values(), strict=True):
+        copy.load_state_dict(vit.state_dict())
+        copy.facts |= vit.facts | {"class_names": names}
+    truth = ["Ankle boot", "Bag", "T-shirt/top", "Bag"]
+    card = open_card(book.open(ClassToken(*named, images, truth), width=width))
+    widths = "(all) => all.map((each) => Math.round(each.getBoundingClientRect().width))"
+    cells = card.locator(".vt-road :is(th, td)")
+    first, wide = layout(card).now, cells.evaluate_all(widths)
+    for layer in range(3):
+        card.get_by_label("layer", exact=True).fill(str(layer))
+        for picture in range(4):
+            card.get_by_label("image", exact=True).select_option(index=picture)
+            for read in ("the mean of the patches", "the class token"):
+                card.get_by_label("read from", exact=True).select_option(read)
+                assert said(card).becomes(lambda text, read=read: read in text.lower())
+                assert layout(card) == first
+                assert soon(cells.evaluate_all, widths) == wide
 
 
 def test_by_touch(book, figure):

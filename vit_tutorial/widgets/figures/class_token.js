@@ -217,7 +217,7 @@ class PatchShares {
     this.#shares = sharesOfPatches(reading, pooling, layer);
     this.#picked = picked;
     this.title.textContent = nothing
-      ? "token 0 has not attended to any patch yet"
+      ? "token 0: nothing attended to yet"
       : pooling === "cls"
         ? `token 0’s attention weights, layer ${layer}`
         : "each patch’s weight in the mean";
@@ -235,7 +235,8 @@ class PatchShares {
   }
 
   showToken(reading, pooling, layer) {
-    this.token.hidden = pooling !== "cls";
+    const isRead = pooling === "cls";
+    this.token.style.visibility = isRead ? "" : "hidden"; // its place stays
     const own = layer
       ? `, attends to itself: ${percent(reading.taken[layer - 1][0])}`
       : "";
@@ -263,9 +264,8 @@ class Prediction {
     this.el = column(this.heading, this.bars);
   }
 
-  show({ reading, layer, answer }) {
-    const truth = `label: ${reading.name}`;
-    this.heading.textContent = `prediction ${when(layer)} (${truth})`;
+  show({ layer, answer }) {
+    this.heading.textContent = `prediction ${when(layer)}`;
     this.bars.replaceChildren(answers(this.classes, [...answer]));
   }
 }
@@ -286,7 +286,9 @@ class LayerTable {
 
   show({ reading, pooling, layer }) {
     const names = ["after layer", "class token", "mean"];
-    const head = names.map((name) => element("th", { scope: "col" }, name));
+    const head = names.map((name, i) =>
+      element("th", { scope: "col" }, name, ...(i ? [this.widest()] : [])),
+    );
     const rows = reading.cls.map((_, i) => {
       const isLast = i === this.readings.depth;
       return element(
@@ -305,6 +307,14 @@ class LayerTable {
       element("tbody", {}, ...rows),
     );
     this.el.replaceChildren(this.title, table);
+  }
+
+  // What a column has room for, and nobody sees: each of its cells, whichever
+  // class comes first.
+  widest() {
+    const cells = this.readings.classes.map((name) => `${name} 100% ✓`);
+    const unseen = { class: "vt-widest", "aria-hidden": "true" };
+    return element("span", unseen, cells.join("\n"));
   }
 
   cell(reading, shares, isCurrent) {
