@@ -866,6 +866,46 @@ def test_the_truth_is_told_on_demand_and_only_where_it_is_known(book, vit, data)
 # The small one, and every reader
 
 
+@pytest.mark.parametrize("width", [390, 360, 1280])
+def test_no_button_of_the_small_one_moves_the_others(book, fashion, width):
+    images, labels = load_dataset("fashion_mnist", "test", subset=10)
+    images, labels = images[[6, 8]], labels[[6, 8]]  # a sneaker and a bag
+    page = book.open(Playground(fashion, images, labels, small=True), width=width)
+    card = page.locator(".vt-card")
+    ready(card)
+    below = card.locator(".vt-outcome, .vt-outcome ~ .vt-controls button, details")
+    where = "(all) => all.map((e) => Math.round(e.getBoundingClientRect().y + scrollY))"
+    first = below.evaluate_all(where)
+    offers = card.locator(".vt-discoveries button")
+    counts = set()
+    for picture, name in ((1, "Bag"), (0, "Sneaker")):
+        card.locator(".vt-thumb input").nth(picture).evaluate("(input) => input.click()")
+        assert f" {name} " in said(card)
+        ready(card)
+        assert soon(below.evaluate_all, where) == first
+        counts.add(offers.count())
+        for index in range(offers.count()):
+            before = said(card).now
+            offers.nth(index).press("Enter")
+            assert said(card) != before
+            assert soon(below.evaluate_all, where) == first
+    assert len(counts) == 2  # one of the images offers more
+
+
+def test_the_heading_names_no_image_whatever_a_surprise_shows(book, vit, data):
+    page = book.open(Playground(vit, *data, small=True))
+    card = page.locator(".vt-card")
+    ready(card)
+    for _ in range(2):
+        heading = soon(card.locator(".vt-question").inner_text)
+        assert heading == "How few patches does the model need?"
+        assert not any(name in heading.now.lower() for name in (*NAMES, "picture", "image"))
+        before = said(card).now
+        card.get_by_role("button", name="Surprise me").click()
+        assert said(card) != before
+        ready(card)
+
+
 def test_the_small_one_has_the_image_the_prediction_and_discoveries(book, vit, images):
     page = book.open(Playground(vit, images, small=True))
     card = page.locator(".vt-card")
