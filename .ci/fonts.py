@@ -14,6 +14,7 @@ import argparse
 import io
 import re
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +46,27 @@ class Cut:
     name: str  # of the family, as the style sheet calls it
     letters: set[int]
     axes: dict[str, float | tuple[float, float, float]] = field(default_factory=dict)
+    mend: Callable[[TTFont], None] = lambda font: None
+
+
+def narrow_roots(font: TTFont) -> None:
+    """Make every form of the root sign as wide as the smallest.
+
+    Chromium leaves room for the widest form, whichever it draws: after a root in a line of text
+    there would be a space before the comma.
+    """
+    root = font.getBestCmap()[ord("√")]
+    width, _ = font["hmtx"][root]
+    variants = font["MATH"].table.MathVariants
+    tall = variants.VertGlyphConstruction[variants.VertGlyphCoverage.glyphs.index(root)]
+    forms = {record.VariantGlyph for record in tall.MathGlyphVariantRecord}
+    forms |= {part.glyph for part in tall.GlyphAssembly.PartRecords}
+    for form in sorted(forms - {root}):
+        glyph = font["glyf"][form]
+        glyph.coordinates.scale((width / font["hmtx"][form][0], 1))
+        glyph.coordinates.toInt()
+        glyph.recalcBounds(font["glyf"])
+        font["hmtx"][form] = (width, glyph.xMin)
 
 
 # An optical size of 14 points, for text: headings are set in the same letters.
@@ -70,7 +92,9 @@ FONTS = {
         LETTERS,
         {"wght": (400, 400, 700)},
     ),
-    "math": Cut("ziamath-*.whl", r"/STIXTwoMath-Regular\.ttf", "Book Math", FORMULAS),
+    "math": Cut(
+        "ziamath-*.whl", r"/STIXTwoMath-Regular\.ttf", "Book Math", FORMULAS, mend=narrow_roots
+    ),
 }
 # Which entries of a font's table of names hold a family's or a face's name.
 NAMES = {1, 3, 4, 6, 16, 21, 25}
@@ -86,6 +110,7 @@ def cut(source: bytes, wanted: Cut) -> bytes:
     subsetter.subset(font)
     if wanted.axes:
         font = instantiateVariableFont(font, wanted.axes)
+    wanted.mend(font)
     for record in font["name"].names:
         if record.nameID in NAMES:
             name = wanted.name if record.nameID != 6 else wanted.name.replace(" ", "")

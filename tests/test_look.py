@@ -1,7 +1,11 @@
 """The book's look: its letters, its measure, and the pages on paper."""
 
+import io
+
+import numpy as np
 import pytest
 from notebooks import ROOT
+from PIL import Image
 
 HTML = ROOT / "_build" / "html"
 FONTS = ROOT / "book" / "_static" / "fonts"
@@ -103,3 +107,29 @@ def test_on_paper_there_is_the_text_alone_black_on_white(page, theme):
     after = "(a) => getComputedStyle(a, '::after').content"
     for link in page.locator(".bd-article a[href^='http']").all()[:2]:
         assert link.get_attribute("href") in link.evaluate(after)
+
+
+@pytest.mark.parametrize("name", ["01_pixels_to_tokens", "02_patches", "03_class_token"])
+def test_a_brace_is_drawn_as_wide_as_what_it_is_under(browser, name):
+    # On a fine screen a page has more tiles, and more braces that lie in two.
+    fine = {"viewport": {"width": 1280, "height": 720}, "device_scale_factor": 3}
+    with browser.new_page(**fine) as page:
+        braces = opened(page, name).locator("munder:has(> mo)")
+        assert braces.count()
+        for brace in braces.all():
+            brace.scroll_into_view_if_needed()
+            box, sign = brace.bounding_box(), brace.locator("> mo").bounding_box()
+            clip = {**box, "y": sign["y"], "height": box["y"] + box["height"] - sign["y"]}
+            drawn = np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("L"))
+            columns = np.flatnonzero((drawn < 200).any(axis=0))
+            assert columns[0] < 12
+            assert columns[-1] > drawn.shape[1] - 18
+
+
+def test_no_space_stands_between_a_root_and_the_comma_after_it(page):
+    gaps = opened(page, "notation").evaluate("""() =>
+        [...document.querySelectorAll("msqrt")].map((root) =>
+            root.getBoundingClientRect().right
+            - root.firstElementChild.getBoundingClientRect().right)""")
+    assert gaps
+    assert max(gaps) < 2
