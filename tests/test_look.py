@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from notebooks import ROOT
 from PIL import Image
+from pybtex.database import parse_file
 
 HTML = ROOT / "_build" / "html"
 FONTS = ROOT / "book" / "_static" / "fonts"
@@ -133,3 +134,15 @@ def test_no_space_stands_between_a_root_and_the_comma_after_it(page):
             - root.firstElementChild.getBoundingClientRect().right)""")
     assert gaps
     assert max(gaps) < 2
+
+
+def test_the_list_of_works_goes_by_author_without_numbers(page):
+    works = parse_file(ROOT / "book" / "references.bib").entries.values()
+    firsts = [work.persons["author"][0] for work in works]
+    surnames = {" ".join(author.prelast_names + author.last_names) for author in firsts}
+    listed = []
+    for text in opened(page, "references").locator(".citation").all_inner_texts():
+        assert not text.lstrip().startswith("[")
+        listed.append(min(surnames, key=lambda name: text.find(name) % len(text)))
+    assert len(listed) > 20
+    assert listed == sorted(listed)
