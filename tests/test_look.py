@@ -136,6 +136,34 @@ def test_no_space_stands_between_a_root_and_the_comma_after_it(page):
     assert max(gaps) < 2
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_box_is_a_rule_and_its_name_and_text_begin_at_one_edge(page, theme):
+    page.emulate_media(color_scheme=theme)
+    boxes = opened(page, "11_bug_gallery").locator("div.admonition:is(.tip, .exercise)")
+    assert boxes.count()
+    left = """(box) => [...box.querySelectorAll("p:not(li p)")].map((p) => {
+        const range = document.createRange();
+        range.selectNodeContents(p);
+        return Math.round(range.getBoundingClientRect().left);
+    })"""
+    for box in boxes.all():
+        assert len({*box.evaluate(left)}) == 1
+        for part in (box, box.locator("> .admonition-title")):
+            ground = part.evaluate("(e) => getComputedStyle(e).backgroundColor")
+            assert ground == "rgba(0, 0, 0, 0)"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_link_has_one_colour_in_a_table_and_in_text(page, theme):
+    page.emulate_media(color_scheme=theme)
+    opened(page, "teaching")
+    colours = page.locator(".bd-article :is(td, li) a").evaluate_all(
+        "(links) => links.map((a) => getComputedStyle(a).color)"
+    )
+    assert len(colours) > 12
+    assert len({*colours}) == 1
+
+
 def test_the_list_of_works_goes_by_author_without_numbers(page):
     works = parse_file(ROOT / "book" / "references.bib").entries.values()
     firsts = [work.persons["author"][0] for work in works]
