@@ -105,15 +105,15 @@ def as_array(values, what: str) -> np.ndarray:
     return array
 
 
-def tile(images, columns: int, *, gap: float = math.nan) -> np.ndarray:
+def tile(images, columns: int, *, gap: float | None = None) -> np.ndarray:
     """Lay images of one size side by side, a line one pixel wide between them.
 
     Args:
         images: (n, h, w), or (n, h, w, c) with colours; n is a multiple of
             `columns`.
         columns: images in a row.
-        gap: the value of the lines; NaN leaves them empty where an image
-            without colours is drawn.
+        gap: the value of the lines. By default it is NaN, which is drawn as
+            nothing in an image without colours.
 
     Returns:
         floats, ((h + 1) * rows - 1, (w + 1) * columns - 1), or so with c.
@@ -131,7 +131,8 @@ def tile(images, columns: int, *, gap: float = math.nan) -> np.ndarray:
             "columns must be a whole number that divides them"
         )
     around = [(0, 0), (0, 1), (0, 1), (0, 0)][: array.ndim]  # below, right
-    apart = np.pad(array, around, constant_values=gap)
+    line = math.nan if gap is None else gap
+    apart = np.pad(array, around, constant_values=line)
     tiled = rearrange(apart, "(r k) h w ... -> (r h) (k w) ...", k=columns)
     return tiled[:-1, :-1]
 
