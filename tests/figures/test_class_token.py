@@ -271,8 +271,8 @@ def test_by_keyboard_alone(book, figure, expected):
     card.wait_for()
     press = presses(page)
 
-    press("Tab", "Tab", "Tab", "Enter")  # past both answers to "Show me"; then at the picture
-    press("ArrowDown")
+    press("Tab", "Tab", "Tab", "Enter")  # past both answers to "Show me"; then at the patches
+    press("Tab", "Tab", "ArrowDown")  # past the table to the picture
     assert "the image: Bag" in soon(card.inner_text)
     press("Tab", "ArrowDown")  # what is read
     assert said(card).startswith("Before layer 1, the prediction from the mean of the patches is ")

@@ -274,8 +274,10 @@ def test_by_keyboard_alone(book, vit, images, chapter):
     card.wait_for()
     press = presses(page, "e.ariaLabel ?? e.labels?.[0]?.textContent")
 
-    assert press("Tab", "Tab", "Enter") == "image"  # the second guess; the figure opens
+    at = press("Tab", "Tab", "Enter")  # the second guess; the figure opens, at its patches
+    assert at.startswith("patch 1, row 1, column 1: ")
     expect(card.get_by_text("Your guess: rollout. ")).to_be_visible()
+    assert press("Tab", "Tab") == "image"  # past the orders
     press("Tab", "End")  # how much is removed
     assert removed(card) == [*range(49)]
     press("Home", "ArrowRight")

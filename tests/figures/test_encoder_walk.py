@@ -350,8 +350,8 @@ def test_by_keyboard_alone(book, figure):
     card.wait_for()
     press = presses(page)
 
-    press("Tab", "Tab", "Tab", "Enter")  # past both answers to "Show me"; then at the stage
-    press("ArrowRight")
+    assert press("Tab", "Tab", "Tab", "Enter") == "class token"  # past both answers to "Show me"
+    press("Tab", "Tab", "ArrowRight")  # past the patches to the stage
     assert said(card).startswith("Patch 25 enters the stream")
     assert press("Shift+Tab") == "patch 25, row 4, column 4"  # one stop, where the choice is
     assert press("ArrowRight", "ArrowUp") == "patch 19, row 3, column 5"

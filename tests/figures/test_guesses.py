@@ -248,6 +248,50 @@ def test_a_guess_is_right_or_not_quite_and_the_reason_is_the_same(book, name):
     assert page.noise == []
 
 
+FIRST_STOPS = {  # of a figure, or of its controls where the figure itself takes no focus
+    "patch_cost": "image size",
+    "class_token": "How much each patch contributes to the prediction",
+    "patch_order": "The original image",
+    "position_similarity": "Positions",
+    "encoder_walk": "class token",
+    "playback": "Similarity to each position",
+    "shift": "image",
+    "deletion": "The patches; Space removes all up to the current one",
+}
+FOCUS = """() => {
+    const at = document.activeElement;
+    return (at.closest("[role=grid]") ?? at).ariaLabel ?? at.labels[0].textContent;
+}"""
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].guess])
+def test_after_a_guess_the_keyboard_goes_on_with_the_figure(book, name):
+    figure = ROWS[name].build()
+    page = book.open(figure, figure, width=360, apart=300)
+    second = cards(page, 2)[1]
+    answer = second.get_by_role("button", name=ROWS[name].guess, exact=True)
+    answer.focus()
+    before = page.evaluate("scrollY")
+    page.keyboard.press("Enter")
+    assert soon(page.evaluate, FOCUS) == FIRST_STOPS[name]
+    assert second.evaluate("(card) => card.contains(document.activeElement)")
+    assert page.evaluate("scrollY") == before > 0
+    ringed = "document.activeElement.matches(':focus-visible')"
+    assert page.evaluate(ringed)
+
+
+def test_a_guess_by_mouse_marks_no_patch(book):
+    """The patch that has the focus looks like the others until a key is pressed."""
+    page = book.open(ROWS["patch_order"].build())
+    card = page.locator(".vt-card")
+    card.get_by_role("button", name="neither").click()
+    assert soon(page.evaluate, FOCUS) == "The original image"
+    style = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.evaluate(style) == "none"
+    page.keyboard.press("ArrowRight")
+    assert soon(page.evaluate, style) == "solid"
+
+
 def test_nothing_is_judged_before_the_first_model_reads_shuffled_patches(book):
     """Then once and for all: the line stays when the image changes."""
     figure, (right,), _ = order(images()[0])

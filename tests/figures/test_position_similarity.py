@@ -13,6 +13,7 @@ from figure_page import (
     said,
     soon,
     wait_for_colours,
+    wait_for_turns,
 )
 from playwright.sync_api import expect
 
@@ -175,12 +176,30 @@ def test_by_mouse(book, vit):
     assert said(card).startswith("Position 9 has ")
     assert shown(card) == pytest.approx(alike[8].tolist(), abs=0.0051)
 
+    glance = card.locator(".vt-alike-glance")
+    expect(glance).to_be_hidden()
+    places = [card.locator(part).bounding_box for part in ("details", ".vt-controls >> nth=-1")]
+    before = [place() for place in places]
     positions.get_by_role("gridcell").nth(40).hover()  # a look, and no choice
     assert shown(card) == pytest.approx(alike[40].tolist(), abs=0.0051)
-    assert said(card).startswith("Position 9 has ")
+    assert said(card).startswith("Position 9 has ")  # in the live region: nobody hears of a look
+    alike[40, 40] = -2
+    best = alike[40].argmax().item()
+    seen = soon(glance.inner_text).search(r"^You point at position 41\. .* Position 9 stays picked")
+    assert f"The most similar is position {best + 1}, " in seen.string
+    assert glance.get_attribute("aria-hidden") == "true"
+    expect(card.get_by_text("mean similarity of position 41 to")).to_be_visible()
+    assert card.locator(".vt-outcome").evaluate("(e) => getComputedStyle(e).clipPath") != "none"
+    assert [place() for place in places] == before
+    marked = card.locator("[data-glance]")
+    assert soon(marked.get_attribute, "data-number") == "41"
+    assert marked.evaluate("(cell) => getComputedStyle(cell).outlineStyle") == "dashed"
+    assert soon(positions.get_by_role("gridcell", selected=True).get_attribute, "data-number") == "9"
     map_ = card.get_by_role("grid", name="Similarity to each position")
     map_.get_by_role("gridcell").nth(3).hover()
     assert shown(card) == pytest.approx(alike[8].tolist(), abs=0.0051)
+    expect(glance).to_be_hidden()
+    assert marked.count() == 0
     pair = card.locator(".vt-alike-pair")
     assert soon(pair.inner_text).startswith(f"9 and 4: {alike[8, 3]:+.2f}".replace("-", "−"))
     map_.get_by_role("gridcell").nth(3).click()
@@ -190,16 +209,35 @@ def test_by_mouse(book, vit):
     assert soon(pair.inner_text).endswith(", the highest")
 
 
+def test_a_map_that_opens_under_the_pointer_shows_what_was_asked_about(book, vit):
+    """A look begins when the pointer moves; after a guess it may rest anywhere."""
+    alike = cosines(vit)
+    for is_first in (True, False):  # the first time to see where the map will be
+        page = book.open(PositionSimilarity(vit))
+        card = page.locator(".vt-card")
+        if not is_first:
+            page.mouse.move(x, y)
+        card.get_by_role("button", name="Show me").press("Enter")
+        cell = card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8)
+        box = cell.bounding_box()
+        x, y = box["x"] + 10, box["y"] + 10
+    assert soon(cell.evaluate, "(cell) => cell.matches(':hover')").becomes(bool)
+    wait_for_turns(page)
+    assert shown(card) == pytest.approx(alike[24].tolist(), abs=0.0051)
+    page.mouse.move(x + 2, y + 2)
+    assert shown(card) == pytest.approx(alike[8].tolist(), abs=0.0051)
+
+
 def test_by_keyboard_alone(book, vit):
     page = book.open(PositionSimilarity(vit))
     page.locator(".vt-card").wait_for()
     press = presses(page, "e.ariaLabel ?? e.innerText")
 
     assert press("Tab") == "a direct neighbour"
-    assert press("Enter") == "Surprise me"  # the guess is made; on with the controls
+    assert press("Enter") == "position 25, row 4, column 4"  # the guess is made; on with the figure
     card = page.locator(".vt-card")
     expect(card.get_by_text("Your guess: a direct neighbour. ")).to_be_visible()
-    assert press("Shift+Tab").startswith("position 25, row 4, column 4: ")  # the large map
+    assert press("Tab").startswith("position 25, row 4, column 4: ")  # the large map
     assert press("ArrowLeft").startswith("position 24, row 4, column 3: ")
     assert soon(card.locator(".vt-alike-pair").inner_text).startswith("25 and 24: ")
     assert said(card).startswith("Position 25 has ")

@@ -29,7 +29,19 @@ class PositionSimilarity extends Figure {
   static state = ["position"];
   static inputs = ["vit"];
 
+  // What is read while the pointer is over another position: for the eye alone,
+  // in place of the outcome, which goes on telling of the one that was picked.
+  glance = element("p", {
+    class: "vt-alike-glance",
+    "aria-hidden": "true",
+    hidden: "",
+  });
+
   begin() {
+    const { outcome } = this.card;
+    const said = element("div", { class: "vt-alike-said" });
+    outcome.replaceWith(said);
+    said.append(outcome, this.glance);
     this.card.rounded();
     const { alike } = this;
     if (alike.n === 1) return; // nothing to guess
@@ -110,9 +122,17 @@ class PositionSimilarity extends Figure {
   // The large map and its means: of the position under the pointer, else of the
   // one that was picked.
   look() {
-    const position = this.hovered ?? this.get("position");
-    this.large.show(this.alike, position, this.other);
-    this.means.show(this.alike, position);
+    const { alike, hovered } = this;
+    const picked = this.get("position");
+    const position = hovered ?? picked;
+    this.large.show(alike, position, this.other);
+    this.means.show(alike, position);
+    this.all.cells.forEach((cell, place) => {
+      cell.toggleAttribute("data-glance", place === hovered);
+    });
+    this.glance.hidden = position === picked;
+    if (position === picked) return;
+    this.glance.textContent = glanced(alike, position, picked);
   }
 
   tabulate(position) {
@@ -195,6 +215,7 @@ function comparison(alike, position, other) {
 // elsewhere, beside what chance would make of it.
 class Means {
   constructor({ n }) {
+    this.title = label();
     this.list = element("ul", { class: "vt-alike-means" });
     const key = "vt-alike-chance vt-alike-chance-key";
     const explained = label();
@@ -203,11 +224,12 @@ class Means {
       " where 95% of such means lie if positions are random: around " +
         withSign(-1 / (n - 1)),
     );
-    this.el = column(label("its mean similarity to"), this.list, explained);
+    this.el = column(this.title, this.list, explained);
     this.el.classList.add("vt-alike-column");
   }
 
   show(alike, position) {
+    this.title.textContent = `mean similarity of position ${position + 1} to`;
     const lines = alike
       .means(position)
       .map(({ kind, mean, chance }) =>
@@ -282,12 +304,26 @@ function summary(alike, position) {
         ? `${withSign(mean)} elsewhere`
         : `${withSign(mean)} to ${OTHERS[kind]}`,
     );
-  const place = PLACES[alike.kindOf(best, position)];
   return (
-    `Position ${position + 1} has mean similarity ${means.join(", ")}. The ` +
-    `most similar is position ${best + 1}, ${place}: ` +
-    `${withSign(alike.of(position, best))}.`
+    `Position ${position + 1} has mean similarity ${means.join(", ")}. ` +
+    mostSimilar(alike, position, best)
   );
+}
+
+// Of the position under the pointer: less than the summary says, so that it
+// takes no more room.
+function glanced(alike, position, picked) {
+  return (
+    `You point at position ${position + 1}. ` +
+    `${mostSimilar(alike, position, alike.nearest(position))} ` +
+    `Position ${picked + 1} stays picked.`
+  );
+}
+
+function mostSimilar(alike, position, best) {
+  const place = PLACES[alike.kindOf(best, position)];
+  const value = withSign(alike.of(position, best));
+  return `The most similar is position ${best + 1}, ${place}: ${value}.`;
 }
 
 // The guess, about one position.

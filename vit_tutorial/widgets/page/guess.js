@@ -22,8 +22,7 @@ export function askFirst(card, question, answers, decide) {
       told.replaceChildren(...line(guess, found));
     };
     settle();
-    const focus = card.controls.querySelector("button, input, select");
-    focus?.focus({ preventScroll: true });
+    focusFirst(card.root);
   };
   const button = (text, guess = text) =>
     element("button", { type: "button", onclick: () => answer(guess) }, text);
@@ -42,6 +41,16 @@ export function askFirst(card, question, answers, decide) {
   for (const part of hidden) part.hidden = true;
   card.root.insertBefore(asked, card.figure);
   return () => settle();
+}
+
+// Let whoever goes by keyboard go on with what was asked about: the first part
+// of the figure that takes the focus, or else the first control.
+function focusFirst(root) {
+  const parts = root.querySelectorAll('button, input, select, [tabindex="0"]');
+  [...parts].find((part) => {
+    part.focus({ preventScroll: true }); // what only shows, is inert, takes none
+    return part.matches(":focus");
+  });
 }
 
 // "Your guess: 16 times. Right: …", as far as it is known.

@@ -67,12 +67,18 @@ export class PatchGrid {
 
   listenToPointer(table, hover) {
     if (!hover) return;
-    table.addEventListener("pointerover", (event) => {
+    let over = null;
+    const tell = (place) => {
+      if (place !== over) hover((over = place));
+    };
+    // A move, and not "pointerover": a grid that comes to lie under a pointer
+    // at rest, as after a guess, is not pointed at.
+    table.addEventListener("pointermove", (event) => {
       if (event.pointerType === "touch") return;
       const place = this.placeOf(event);
-      hover(place < 0 ? null : place);
+      tell(place < 0 ? null : place);
     });
-    table.addEventListener("pointerleave", () => hover(null));
+    table.addEventListener("pointerleave", () => tell(null));
   }
 
   neighbour(place, { key, ctrlKey }) {
