@@ -182,6 +182,26 @@ def test_the_patches_are_drawn_where_the_models_receive_them(book, figure, image
     assert drawn == [images[2].flatten().tolist(), shuffle(images[2], 3).flatten().tolist()]
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_key_says_what_the_marks_are(book, figure, theme):
+    """Known by their form, for those who do not tell the colours apart."""
+    card = started(book.open(figure(), theme=theme))
+    key = card.locator("p", has_text="probability before shuffling")
+    expect(key).to_be_visible()
+    looks = card.locator(".vt-answer-before").evaluate_all(
+        """(all) => all.map((mark) => {
+            const { width, borderLeft, boxShadow } = getComputedStyle(mark);
+            const over = mark.offsetHeight - mark.parentElement.offsetHeight;
+            return [width, borderLeft, boxShadow, over].join();
+        })"""
+    )
+    assert len(looks) == 21  # of both models' ten classes, and the key's own
+    assert len(set(looks)) == 1
+    assert key.locator(".vt-answer-before").count() == 1
+    ground = card.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert f",{ground} " in looks[0]  # an edge sets a mark off from the bar that it lies on
+
+
 def test_by_mouse(book, figure, models, images):
     card = started(book.open(figure()))
     said(card).search("^Shuffled: the model with positions predicts .*, as before.$")
@@ -200,7 +220,7 @@ def test_by_mouse(book, figure, models, images):
     assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)
     card.get_by_label("position embeddings in the first model").uncheck()
     assert said(card).startswith("Shuffled: the model with positions, now switched off, ")
-    expect(card.get_by_text("trained with positions, now switched off")).to_be_visible()
+    expect(card.get_by_text("trained with positions, now off")).to_be_visible()
 
     place = shuffled(49, 3).index(16)  # where patch 17 went
     before, after = (card.get_by_role("grid").nth(number) for number in (0, 1))
@@ -226,7 +246,8 @@ def test_by_keyboard_alone(book, figure, models, images):
     press = presses(page, "e.ariaLabel ?? (e.id || e.innerText)")
 
     assert press("Tab") == "the one with positions"
-    assert press("Space") == "Shuffle again"
+    assert press("Space").startswith("patch 1, now in ")  # the guess is made; on with the image
+    assert press("Tab", "Tab") == "Shuffle again"  # past the second grid
     press("Space")
     expected = logits(models[0], images[0], 2).softmax(dim=0)
     assert shares(card, 0) == pytest.approx((100 * expected).tolist(), abs=0.51)

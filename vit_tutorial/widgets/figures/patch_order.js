@@ -5,7 +5,7 @@ import { Figure, live } from "../page/live.js";
 import { askFirst } from "../page/guess.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
-import { answers, bestAnswer, highestOf } from "../page/answers.js";
+import { answers, bestAnswer, highestOf, markKey } from "../page/answers.js";
 import { column, element, label, picture } from "../page/elements.js";
 import { rearranged } from "../page/patches.js";
 import { shuffled } from "../page/shuffle.js";
@@ -60,9 +60,10 @@ class PatchOrder extends Figure {
     this.pair = new Pair(vits[0]);
     this.results = vits.map(() => new Result(this.names));
     const columns = this.results.map(({ el }) => el);
+    const key = markKey("probability before shuffling");
     this.card.figure.replaceChildren(
       this.pair.el,
-      element("div", { class: "vt-order-pair" }, ...columns),
+      element("div", { class: "vt-order-pair" }, key, ...columns),
     );
     this.buildControls();
   }
@@ -98,7 +99,7 @@ class PatchOrder extends Figure {
     this.pair.show(this.pictures[picture], seed);
     this.choice.selectedIndex = picture;
     this.adding.checked = positions;
-    const off = positions ? "" : ", now switched off";
+    const off = positions ? "" : ", now off";
     this.results[0].show(`trained with positions${off}`, both[0]);
     this.results[1].show("trained without positions", both[1]);
     this.card.say(summary(this.names, seed, positions, both));

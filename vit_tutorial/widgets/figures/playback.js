@@ -5,7 +5,7 @@ import { Figure, live } from "../page/live.js";
 import { askFirst } from "../page/guess.js";
 import { PatchGrid } from "../page/patch_grid.js";
 import { Surprises } from "../page/surprises.js";
-import { answers } from "../page/answers.js";
+import { answers, markKey } from "../page/answers.js";
 import { column, element, label } from "../page/elements.js";
 import { signed, signedLegend } from "../page/colours.js";
 import { percent, setting, whereIs } from "../page/words.js";
@@ -214,15 +214,10 @@ class ClassBars {
   constructor(run) {
     this.run = run;
     this.bars = element("div");
-    const key = label();
-    key.append(
-      element("span", { class: "vt-play-key", "aria-hidden": "true" }),
-      ` after epoch ${run.last}`,
-    );
     this.el = column(
       label("held-out accuracy, by class"),
       this.bars,
-      key,
+      markKey(`after epoch ${run.last}`),
     );
   }
 

@@ -4,7 +4,7 @@
 import { Figure, live } from "../page/live.js";
 import { askFirst } from "../page/guess.js";
 import { Surprises } from "../page/surprises.js";
-import { answers, bestAnswer, highestOf } from "../page/answers.js";
+import { answers, bestAnswer, highestOf, markKey } from "../page/answers.js";
 import { element, label, picture } from "../page/elements.js";
 import { rearranged } from "../page/patches.js";
 import { shuffled } from "../page/shuffle.js";
@@ -71,12 +71,7 @@ class Shift extends Figure {
     const columns = this.results.map((result, i) =>
       element("div", {}, label(READERS[i]), result),
     );
-    const key = element(
-      "p",
-      { class: "vt-shift-key" },
-      element("span", { class: "vt-shift-mark", "aria-hidden": "true" }),
-      "probability for the original image",
-    );
+    const key = markKey("probability for the original image");
     this.card.figure.replaceChildren(
       element("div", {}, label("what both models see"), this.seen.el),
       element("div", { class: "vt-shift-answers" }, ...columns, key, this.many),

@@ -50,6 +50,13 @@ function bar(share, before) {
   return root;
 }
 
+// What the thin lines mean: one of them on a piece of a bar, and words.
+export function markKey(text) {
+  const key = element("p", { class: "vt-label vt-mark-key" }, bar(1, 0.6));
+  key.append(text);
+  return key;
+}
+
 // The answers of a model, the ten that matter most where it knows more.
 export function strongest(names, shares, before) {
   const weight = (i) => Math.max(shares[i], before[i]);
