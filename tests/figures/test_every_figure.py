@@ -33,6 +33,10 @@ from vit_tutorial.widgets.bundle import figure_names
 
 CLASSES = {cls.script: cls for cls in Figure.__subclasses__()}
 
+STILL = [  # whose controls stay where they are, whatever is chosen
+    *("position_similarity", "patch_order", "attention_row", "encoder_walk", "playback", "shift"),
+    *("where_it_looks", "deletion"),
+]
 each_figure = pytest.mark.parametrize("row", [pytest.param(ROWS[n], id=n) for n in ROWS])
 
 
@@ -214,6 +218,34 @@ def test_nobody_is_left_out(book, row, theme, width):
     )
     assert set(grounds) == {"rgba(0, 0, 0, 0)"}  # the page's own, in dark mode too
     assert page.noise == []
+
+
+# Where every control is below its figure, the table's summary included.
+PLACES = """(card) => {
+    const { left, top } = card.querySelector(".vt-figure-parts").getBoundingClientRect();
+    const all = card.querySelectorAll(":scope > .vt-controls :is(button, input, select), details");
+    return [...all].filter((each) => each.checkVisibility()).map((each) => {
+        const box = each.getBoundingClientRect();
+        return [Math.round(box.left - left), Math.round(box.top - top)];
+    });
+}"""
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+@pytest.mark.parametrize("name", STILL)
+def test_no_control_moves_when_the_state_changes(book, name, width):
+    row = ROWS[name]
+    figures = [row.build(), *(row.build(**{each: row.state[each]}) for each in row.state)]
+    page = book.open(*figures, width=width, apart=50)
+    for live in page.locator(".vt-live").all():
+        live.scroll_into_view_if_needed()
+        live.locator(".vt-card").wait_for()
+    all_ = cards(page, len(figures))
+    for card in all_:
+        begin(card, row)
+    before = soon(all_[0].evaluate, PLACES).now
+    for card in all_[1:]:
+        assert soon(card.evaluate, PLACES) == before
 
 
 @each_figure
