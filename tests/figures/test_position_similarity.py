@@ -194,7 +194,8 @@ def test_by_mouse(book, vit):
     marked = card.locator("[data-glance]")
     assert soon(marked.get_attribute, "data-number") == "41"
     assert marked.evaluate("(cell) => getComputedStyle(cell).outlineStyle") == "dashed"
-    assert soon(positions.get_by_role("gridcell", selected=True).get_attribute, "data-number") == "9"
+    picked = positions.get_by_role("gridcell", selected=True)
+    assert soon(picked.get_attribute, "data-number") == "9"
     map_ = card.get_by_role("grid", name="Similarity to each position")
     map_.get_by_role("gridcell").nth(3).hover()
     assert shown(card) == pytest.approx(alike[8].tolist(), abs=0.0051)
@@ -212,19 +213,20 @@ def test_by_mouse(book, vit):
 def test_a_map_that_opens_under_the_pointer_shows_what_was_asked_about(book, vit):
     """A look begins when the pointer moves; after a guess it may rest anywhere."""
     alike = cosines(vit)
-    for is_first in (True, False):  # the first time to see where the map will be
+    at = None
+    for _ in range(2):  # the first time to see where the map will be
         page = book.open(PositionSimilarity(vit))
         card = page.locator(".vt-card")
-        if not is_first:
-            page.mouse.move(x, y)
+        if at:
+            page.mouse.move(*at)
         card.get_by_role("button", name="Show me").press("Enter")
         cell = card.get_by_role("grid", name="Positions").get_by_role("gridcell").nth(8)
         box = cell.bounding_box()
-        x, y = box["x"] + 10, box["y"] + 10
+        at = box["x"] + 10, box["y"] + 10
     assert soon(cell.evaluate, "(cell) => cell.matches(':hover')").becomes(bool)
     wait_for_turns(page)
     assert shown(card) == pytest.approx(alike[24].tolist(), abs=0.0051)
-    page.mouse.move(x + 2, y + 2)
+    page.mouse.move(box["x"] + 12, box["y"] + 12)
     assert shown(card) == pytest.approx(alike[8].tolist(), abs=0.0051)
 
 
