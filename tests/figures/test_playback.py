@@ -189,7 +189,7 @@ def test_the_curves_and_bars_are_drawn_where_the_numbers_are(book):
     assert marks == pytest.approx([at, at], abs=1)
     for name, which in (("length", 2), ("before", EPOCHS)):
         style = {"length": "width", "before": "left"}[name]
-        lengths = card.locator(f".vt-answer-{name}").evaluate_all(
+        lengths = card.locator(f".vt-answer .vt-answer-{name}").evaluate_all(
             f"(all) => all.map((each) => parseFloat(each.style.{style}))"
         )
         assert lengths == pytest.approx([100 * x for x in LOG[which]["validation_by_class"]])

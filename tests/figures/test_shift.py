@@ -283,7 +283,7 @@ def test_who_changes_its_mind_is_said(book, figure, models, images):
 
 def test_the_marks_are_what_was_said_of_the_picture_as_it_was(book, figure, models, images):
     _, card = opened(book, figure(right=3, picture=2))
-    marks = card.locator(".vt-answer-before").evaluate_all(
+    marks = card.locator(".vt-answer .vt-answer-before").evaluate_all(
         "(marks) => marks.map((mark) => parseFloat(mark.style.left))"
     )
     expected = torch.stack([100 * shares(model, images[2]) for model in models[50]])
