@@ -52,6 +52,11 @@ COLOUR_VIT = {  # 811,146 parameters, for photos of 32 x 32 pixels
     "dim_head": 32,
     "mlp_dim": 256,
 }
+TEACHER_CNN = {  # 288,170 parameters
+    "num_classes": 10,
+    "channels": 1,
+    "widths": (32, 64, 128),
+}
 SMALL_VIT = GREY_PICTURES | {
     "dim": 48,
     "depth": 3,
@@ -98,6 +103,7 @@ class Recipe:
     bug: str | None = None  # a mistake to make in the ViT, see bugs.py
     dataset: str = "fashion_mnist"  # or a folder of images, see folder.py
     start: str | None = None  # trained model to begin with; None: untrained
+    teacher: str | None = None  # trained model to learn from, see teacher.py
     subset: int | None = None  # images read of the training set; None: all
     # Of these, the last of each class are held out; of a folder a fifth.
     validation: int = 5_000
@@ -156,6 +162,11 @@ class Recipe:
                 raise ValueError(
                     f"{name} must be 0 or more, below 1; got {value}"
                 )
+        if not isinstance(self.teacher, str | None):
+            raise ValueError(
+                "teacher must be the name or the file of a trained model, or "
+                f"None to do without one; got {self.teacher!r}"
+            )
         if not isinstance(self.choose_epoch, bool):
             raise ValueError(
                 f"choose_epoch must be True or False, got {self.choose_epoch!r}"
@@ -200,6 +211,18 @@ RECIPES = {
         erase=8,
         drop_patches=0.6,
     ),
+    # A CNN teaches the book's model; see teacher.py.
+    "teacher": Recipe(
+        architecture="CNN",
+        model=TEACHER_CNN,
+        epochs=15,
+        batch_size=128,
+        lr=0.01,
+        matrix_lr=None,
+        shift=2,
+        drop_patches=0.0,
+    ),
+    "fashion-taught": Recipe(teacher="teacher"),
     # What the trainer in the page begins with.
     "page": Recipe(
         model=TINY_VIT | {"patch_size": 7},

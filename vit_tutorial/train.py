@@ -56,6 +56,7 @@ from vit_tutorial.run import (
     resume_run,
 )
 from vit_tutorial.settings import with_settings
+from vit_tutorial.teacher import load_teacher, loss_from_teacher
 
 __all__ = ["evaluate", "train"]
 
@@ -88,6 +89,9 @@ def step(
     loss = F.cross_entropy(
         logits.float(), y, label_smoothing=recipe.label_smoothing
     )
+    if run.teacher is not None:
+        taught = loss_from_teacher(logits.float(), inputs[0], run.teacher)
+        loss = (loss + taught) / 2
     loss.backward()
     if recipe.clip is not None:
         nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip)
@@ -270,7 +274,7 @@ def begin(
     model = model.to(device)
     net = SomePatches(model) if recipe.drop_patches else model
     optimizers = build_optimizers(model, recipe)
-    parts = model, net, optimizers, data
+    parts = model, net, optimizers, data, load_teacher(recipe, device)
     return Run(recipe, seed, out, device, rank, world, *parts)
 
 
