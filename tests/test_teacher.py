@@ -1,4 +1,4 @@
-"""Learning from a teacher: the loss, what stays as it is, and teachers that do not fit."""
+"""Learning from a teacher: what is to be predicted, what is learnt, teachers that do not fit."""
 
 from dataclasses import replace
 
@@ -10,15 +10,15 @@ from torch import Generator
 
 from vit_tutorial import save_model, train
 from vit_tutorial.cnn import CNN
-from vit_tutorial.data import normalize
+from vit_tutorial.data import DATASETS, normalize
 from vit_tutorial.recipes import RECIPES, Recipe, load_pictures
 from vit_tutorial.settings import with_settings
-from vit_tutorial.teacher import load_teacher, loss_from_teacher
+from vit_tutorial.teacher import learn_from_teacher
 
 MODEL = {"image_size": 28, "patch_size": 7, "num_classes": 10, "channels": 1, "qkv_bias": True}
 MODEL |= {"dim": 16, "depth": 1, "heads": 2, "dim_head": 8, "mlp_dim": 24}
 SHORT = Recipe(model=MODEL, subset=300, validation=100, epochs=1, batch_size=20)
-CPU = torch.device("cpu")
+DATA = DATASETS["fashion_mnist"]
 
 
 @pytest.fixture
@@ -30,62 +30,40 @@ def cnn(tmp_path):
     return model.eval(), str(tmp_path / "cnn.safetensors")
 
 
-def test_the_loss_is_least_where_both_predict_the_same(cnn):
-    teacher, _ = cnn
-    images = torch.randn(8, 1, 28, 28)
-    wanted = teacher(images).detach()
-    logits = (wanted + 5).requires_grad_()  # the same probabilities
-    least = loss_from_teacher(logits, images, teacher)
-    least.backward()
-    torch.testing.assert_close(logits.grad, torch.zeros(8, 10), atol=1e-7, rtol=0)
-    for seed in range(5):
-        torch.manual_seed(seed)
-        other = wanted + torch.randn(8, 10)
-        loss = loss_from_teacher(other, images, teacher)
-        apart = F.kl_div(
-            other.log_softmax(1), wanted.log_softmax(1), log_target=True, reduction="batchmean"
-        )
-        assert loss > least
-        torch.testing.assert_close(loss, least.detach() + apart)
-
-
-def test_a_step_s_loss_is_the_mean_of_the_labels_and_the_teacher_s(cnn, tmp_path):
+@pytest.mark.parametrize("flip", [False, True])
+def test_half_is_the_label_and_half_the_teacher_s(cnn, flip):
     teacher, path = cnn
+    recipe = replace(SHORT, subset=2_000, teacher=path, flip=flip)
+    images, labels, *_ = load_pictures(recipe)  # several parts of 500, the last a smaller one
+    wanted = learn_from_teacher(recipe, DATA, images, labels)
+    assert wanted.shape == (1_900, 10)
+    torch.testing.assert_close(wanted.sum(dim=1), torch.ones(1_900))
+    assert torch.equal(wanted.argmax(dim=1), labels)
+    for i in (0, 499, 500, 1_899):
+        views = [images[i : i + 1]] + [images[i : i + 1].flip(-1)] * flip
+        expected = torch.zeros(10)
+        expected[labels[i]] = 0.5
+        with torch.no_grad():
+            for view in views:
+                x = normalize(view, DATA.mean, DATA.std)
+                expected += teacher(x)[0].softmax(dim=0) / 2 / len(views)
+        torch.testing.assert_close(wanted[i], expected)
+
+
+def test_a_step_learns_what_is_wanted_and_counts_the_labels(cnn, tmp_path):
+    _, path = cnn
     recipe = replace(SHORT, teacher=path, flip=False, shift=0, drop_patches=0.0)
-    run = train.begin(recipe, 0, tmp_path / "run", CPU, 0, 1)
+    run = train.begin(recipe, 0, tmp_path / "run", torch.device("cpu"), 0, 1)
     run.model.load_state_dict(randomise(run.model).state_dict())
     images, labels = (part[:20] for part in load_pictures(recipe)[:2])
-    x = normalize(images, run.data.mean, run.data.std)
+    wanted = learn_from_teacher(recipe, DATA, images, labels)
     with torch.no_grad():
-        logits = run.model(x)
-        expected = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing) / 2
-        expected += F.cross_entropy(logits, teacher(x).softmax(dim=1)) / 2
-    total, right = train.step(run, images, labels, 0.5, Generator().manual_seed(0))
+        logits = run.model(normalize(images, DATA.mean, DATA.std))
+    smooth = 0.95 * wanted + 0.05 / 10
+    expected = -(smooth * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+    total, right = train.step(run, images, wanted, 0.5, Generator().manual_seed(0))
     torch.testing.assert_close(total / 20, expected)
     assert right == (logits.argmax(dim=1) == labels).sum()
-
-
-def test_a_teacher_sees_the_changed_images_whole_and_stays_as_it_is(cnn, tmp_path, monkeypatch):
-    before, path = cnn
-    seen = []
-
-    def watched(logits, images, teacher):
-        seen.append((images, teacher))
-        return loss_from_teacher(logits, images, teacher)
-
-    monkeypatch.setattr(train, "loss_from_teacher", watched)
-    recipe = replace(SHORT, teacher=path, drop_patches=0.9)
-    train.train(recipe, tmp_path / "run", device="cpu")
-    assert len(seen) == 200 // 20
-    untouched = normalize(load_pictures(recipe)[0], (0.2860,), (0.3530,))
-    known = {image.numpy().tobytes() for image in untouched}
-    images = torch.cat([images for images, _ in seen])
-    assert images.shape == (200, 1, 28, 28)
-    changed = sum(image.numpy().tobytes() not in known for image in images)
-    assert changed > 150  # flipped or shifted: 17 of 18, on average
-    teacher = seen[-1][1].state_dict()
-    for name, tensor in before.state_dict().items():  # running statistics, too
-        assert torch.equal(teacher[name], tensor), name
 
 
 def test_a_model_comes_to_predict_what_its_teacher_does(cnn, tmp_path):
@@ -95,11 +73,29 @@ def test_a_model_comes_to_predict_what_its_teacher_does(cnn, tmp_path):
     images = load_pictures(recipe)[2]
     apart = []
     for name in (None, path):
-        model, _ = train.train(replace(recipe, teacher=name), tmp_path / f"run{name is None}")
-        x = normalize(images, model.facts["mean"], model.facts["std"])
+        taught = replace(recipe, teacher=name)
+        model, _ = train.train(taught, tmp_path / f"run{name is None}", device="cpu")
+        x = normalize(images, DATA.mean, DATA.std)
         with torch.no_grad():
-            apart.append(loss_from_teacher(model(x), x, teacher))
+            theirs = teacher(x).softmax(dim=1)
+            apart.append(F.cross_entropy(model(x), theirs))
     assert apart[1] < apart[0] - 0.1
+
+
+def test_a_run_with_a_teacher_goes_on_where_it_stopped(cnn, tmp_path):
+    _, path = cnn
+    recipe = replace(SHORT, teacher=path, epochs=2)
+
+    def stop(epoch, model):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(recipe, tmp_path / "run", device="cpu", after_epoch=stop)
+    resumed, _ = train.train(recipe, tmp_path / "run", device="cpu", resume=True)
+    unbroken, _ = train.train(recipe, tmp_path / "other", device="cpu")
+    for name, tensor in unbroken.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], tensor), name
 
 
 @pytest.mark.parametrize(
@@ -120,15 +116,12 @@ def test_a_teacher_of_other_classes_or_channels_is_refused(changes, said, tmp_pa
 
 def test_a_teacher_of_another_image_size_is_refused():
     recipe = replace(SHORT, model=MODEL | {"image_size": 56}, teacher="fashion")
+    nothing = torch.zeros(0, 1, 56, 56, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"image_size=28, and the model .* 56"):
-        load_teacher(recipe, CPU)
+        learn_from_teacher(recipe, DATA, nothing, torch.zeros(0, dtype=torch.int64))
 
 
-def test_no_teacher_is_none():
-    assert load_teacher(SHORT, CPU) is None
+def test_a_name_that_is_no_teacher_s_is_refused():
     with pytest.raises(ValueError, match=r"teacher must be the name or the file .*; got 3"):
         replace(SHORT, teacher=3)
-
-
-def test_a_teacher_is_named_on_the_command_line():
     assert with_settings(RECIPES["quick"], ["teacher=fashion"]).teacher == "fashion"

@@ -50,7 +50,6 @@ class Run:
     net: nn.Module  # the model as a step calls it: some patches, compiled
     optimizers: list[Optimizer]
     data: Dataset | Folder  # what there is to know of its images
-    teacher: nn.Module | None = None  # whose predictions are learnt, too
     records: list[dict] = field(default_factory=list)  # the log
     best: dict | None = None  # the epoch to test, chosen as the recipe says
 

@@ -6,21 +6,49 @@ al., 2021) a CNN teaches a ViT.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
+from vit_tutorial.data import Dataset, normalize
+from vit_tutorial.folder import Folder
 from vit_tutorial.pretrained import load_pretrained
 from vit_tutorial.recipes import Recipe
 
 
-def load_teacher(recipe: Recipe, device: torch.device) -> nn.Module | None:
-    """Load a recipe's teacher, which learns nothing itself; None without one.
+def learn_from_teacher(
+    recipe: Recipe, data: Dataset | Folder, images: Tensor, labels: Tensor
+) -> Tensor:
+    """Return what a model is to predict of each image: half of it the label,
+    half what the recipe's teacher predicts.
 
-    Raises ValueError for one of other classes or other channels than the
+    images: uint8 (n, c, H, W). labels: (n,).
+    Returns probabilities, (n, num_classes); the label's is the largest.
+    Raises ValueError for a teacher of other classes or other channels than the
     recipe's model, and what `load_pretrained` raises.
     """
-    if recipe.teacher is None:
-        return None
+    teacher = load_teacher(recipe).to(images.device)
+    predicted = torch.cat(
+        [
+            predict(teacher, normalize(part, data.mean, data.std), recipe.flip)
+            for part in images.split(500)
+        ]
+    )
+    return (one_hot(labels, predicted.shape[1]) + predicted) / 2
+
+
+@torch.no_grad()
+def predict(teacher: nn.Module, images: Tensor, flip: bool) -> Tensor:
+    """Return a teacher's probabilities: (b, c, H, W) -> (b, num_classes).
+
+    flip: average those of an image and of its mirror image, for a model that is
+    shown both is to predict the same of them.
+    """
+    views = [images, images.flip(-1)] if flip else [images]
+    return torch.stack([teacher(x).softmax(dim=1) for x in views]).mean(dim=0)
+
+
+def load_teacher(recipe: Recipe) -> nn.Module:
+    """Load a recipe's teacher; ValueError unless it fits the recipe's model."""
     teacher = load_pretrained(recipe.teacher)
     for name in ("num_classes", "channels", "image_size"):
         given, wanted = (
@@ -31,19 +59,4 @@ def load_teacher(recipe: Recipe, device: torch.device) -> nn.Module | None:
                 f"the teacher {recipe.teacher!r} has {name}={given}, and the "
                 f"model that is to learn from it {wanted}: they must be equal"
             )
-    return teacher.to(device).eval().requires_grad_(False)
-
-
-def loss_from_teacher(
-    logits: Tensor, images: Tensor, teacher: nn.Module
-) -> Tensor:
-    """Return how far predictions are from the teacher's, averaged over images.
-
-    logits: (b, num_classes), of the model that learns. images: normalised,
-    (b, c, H, W), as that model saw them, but whole.
-    Returns the cross-entropy with the teacher's probabilities in place of
-    labels. It is least where both predict the same.
-    """
-    with torch.no_grad():
-        probabilities = teacher(images).float().softmax(dim=1)
-    return F.cross_entropy(logits, probabilities)
+    return teacher.eval()

@@ -56,7 +56,7 @@ from vit_tutorial.run import (
     resume_run,
 )
 from vit_tutorial.settings import with_settings
-from vit_tutorial.teacher import load_teacher, loss_from_teacher
+from vit_tutorial.teacher import learn_from_teacher
 
 __all__ = ["evaluate", "train"]
 
@@ -69,7 +69,8 @@ def step(
     """Learn from one batch: uint8 images (b, c, H, W) and their labels (b,).
 
     done: the share of the run that is over, 0 to 1. random: what the recipe
-    leaves to chance is drawn from it.
+    leaves to chance is drawn from it. With a teacher, the labels are
+    probabilities, (b, num_classes).
     Returns the sum of the images' losses and the number of right predictions.
     """
     recipe, data = run.recipe, run.data
@@ -89,9 +90,6 @@ def step(
     loss = F.cross_entropy(
         logits.float(), y, label_smoothing=recipe.label_smoothing
     )
-    if run.teacher is not None:
-        taught = loss_from_teacher(logits.float(), inputs[0], run.teacher)
-        loss = (loss + taught) / 2
     loss.backward()
     if recipe.clip is not None:
         nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip)
@@ -99,6 +97,8 @@ def step(
         optimizer.step()
         optimizer.zero_grad()
 
+    if recipe.teacher is not None:
+        y = y.argmax(dim=1)
     right = (logits.argmax(dim=1) == y).sum()
     return torch.stack((loss.detach() * len(y), right))
 
@@ -237,6 +237,8 @@ def train(
     images, labels, *held_out = (part.to(found) for part in parts)
     check_batch_size(recipe, len(images), world)
     check_fit(recipe, run.model, images)
+    if recipe.teacher is not None:
+        labels = learn_from_teacher(recipe, run.data, images, labels)
     describe_run(run, command, len(images), len(held_out[0]))
     if checkpoint is not None:
         resume_run(run, checkpoint)
@@ -274,7 +276,7 @@ def begin(
     model = model.to(device)
     net = SomePatches(model) if recipe.drop_patches else model
     optimizers = build_optimizers(model, recipe)
-    parts = model, net, optimizers, data, load_teacher(recipe, device)
+    parts = model, net, optimizers, data
     return Run(recipe, seed, out, device, rank, world, *parts)
 
 
