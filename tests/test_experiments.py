@@ -101,6 +101,7 @@ CHANGES_OF_TINY = {
     "long-no-augmentation": {"epochs": 20, **CHANGES["no-augmentation"]},
     "long-erase": {"epochs": 20, **CHANGES["erase"]},
 }
+BOOK_ARMS = {"book": {}, "book-taught": {"teacher": "teacher-0"}}
 # The gallery's arms are tiny models on the bundled images, all but one with a bug.
 AS_BUNDLED = {"subset": 10_000, "validation": 1_000, "epochs": 8, "drop_patches": 0.0}
 AS_BUNDLED |= {"model.patch_size": 7}
@@ -147,6 +148,11 @@ def test_an_arm_of_tiny_models_changes_what_its_name_says(name):
 def test_an_arm_of_the_gallery_has_the_bug_of_its_name_and_nothing_else(arm):
     bug = {} if BUG_ARMS[arm] is None else {"bug": BUG_ARMS[arm]}
     assert difference(TINY_BASELINE, ARMS[arm]) == AS_BUNDLED | bug
+
+
+@pytest.mark.parametrize("arm", BOOK_ARMS)
+def test_an_arm_of_the_book_s_model_is_its_recipe_with_or_without_a_teacher(arm):
+    assert difference(RECIPES["fashion"], ARMS[arm]) == BOOK_ARMS[arm]
 
 
 @pytest.mark.parametrize("name", CHANGES_OF_MIDDLE)
@@ -209,7 +215,7 @@ def test_every_arm_belongs_to_an_experiment_and_the_other_way_round():
     tiny = {f"tiny-{name}" for name in (*CHANGES_OF_TINY, *CHANGES_OF_MIDDLE)}
     motion = {*EXPERIMENTS["motion"]}
     sizes = {f"{model}-{n}" for model in ("vit", "cnn") for n in COUNTS}
-    assert set(ARMS) == {*CHANGES, *tiny, *sizes, *motion, *BUG_ARMS}
+    assert set(ARMS) == {*CHANGES, *tiny, *sizes, *motion, *BUG_ARMS, *BOOK_ARMS}
     assert {*EXPERIMENTS["bugs"]} == {*BUG_ARMS}
     assert [*EXPERIMENTS["class_token"]] == ["baseline", "mean"]
     positions = {ARMS[arm].model.get("position", "learned") for arm in EXPERIMENTS["positions"]}

@@ -10,6 +10,7 @@ from dataclasses import replace
 from vit_tutorial.bugs import BUGS
 from vit_tutorial.positions import POSITIONS
 from vit_tutorial.recipes import (
+    RECIPES,
     SMALL_CNN,
     SMALL_VIT,
     TINY_CNN,
@@ -201,6 +202,10 @@ EXPERIMENTS = {
         for count, often in COUNTS.items()
         for name, recipe in (("vit", PLAIN), ("cnn", PLAIN_CNN))
     },
+    "teacher": {  # the book's own model, and what a CNN can teach it
+        "book": RECIPES["fashion"],
+        "book-taught": changed(RECIPES["fashion"], teacher="teacher-0"),
+    },
     # Compared with nothing: readers play with these models in the book's pages.
     "figures": {
         "figure-cls": BASELINE,
@@ -220,6 +225,6 @@ ARMS = {
 # Tested also on shuffled images and on images shifted by up to so many pixels.
 MEASURED = {"robustness": 4, "tiny_data": 6, "tiny_motion": 6, "motion": 6}
 # How similar their positions are after every epoch is kept.
-PROGRESS = ("figure-cls",)
+PROGRESS = ("figure-cls", "book", "book-taught")
 # Their positions at the end are kept.
 TABLES = ("tiny-learned", "tiny-no-flip")

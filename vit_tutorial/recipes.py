@@ -211,7 +211,7 @@ RECIPES = {
         erase=8,
         drop_patches=0.6,
     ),
-    # A CNN teaches the book's model; see teacher.py.
+    # A CNN that teaches a ViT; see teacher.py.
     "teacher": Recipe(
         architecture="CNN",
         model=TEACHER_CNN,
@@ -223,7 +223,6 @@ RECIPES = {
         shift=2,
         drop_patches=0.0,
     ),
-    "fashion-taught": Recipe(teacher="teacher"),
     # What the trainer in the page begins with.
     "page": Recipe(
         model=TINY_VIT | {"patch_size": 7},
