@@ -22,7 +22,7 @@ def learn_from_teacher(
     half what the recipe's teacher predicts.
 
     images: uint8 (n, c, H, W). labels: (n,).
-    Returns probabilities, (n, num_classes); the label's is the largest.
+    Returns probabilities, (n, num_classes), none larger than the label's.
     Raises ValueError for a teacher of other classes or other channels than the
     recipe's model, and what `load_pretrained` raises.
     """
