@@ -49,6 +49,7 @@ def predict(teacher: nn.Module, images: Tensor, flip: bool) -> Tensor:
 
 def load_teacher(recipe: Recipe) -> nn.Module:
     """Load a recipe's teacher; ValueError unless it fits the recipe's model."""
+    assert recipe.teacher is not None  # who asks has one
     teacher = load_pretrained(recipe.teacher)
     for name in ("num_classes", "channels", "image_size"):
         given, wanted = (
