@@ -119,7 +119,7 @@ export const UNUSED = `
     pooler.dense.weight
     pooler.dense.bias
 `;
-// Parts that our ViT has not, by a piece of their names.
+// Parts that our ViT doesn't have, by a piece of their names.
 export const FOREIGN = `
     reg_token            register tokens
     register_tokens      register tokens
