@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from scipy.stats import dunnett, ttest_ind, ttest_rel, tukey_hsd
 
-from vit_tutorial.verdicts import Comparison, compare, compare_over_images, seeds_to_decide
+from vit_tutorial.verdicts import (
+    Comparison,
+    compare,
+    compare_over_images,
+    forecast,
+    seeds_to_decide,
+)
 
 
 def draw(random, counts, means=None, spread=0.5):
@@ -164,6 +170,15 @@ def test_without_a_margin_no_number_of_seeds_settles_a_difference_of_nothing():
     nothing = replace(found, difference=0.0, margin=None)
     with pytest.raises(ValueError, match=r"a thousand seeds would not settle arm - base: \+0\.00"):
         seeds_to_decide(nothing, arms)
+    assert forecast(nothing, arms) == "inconclusive (1,000 seeds wouldn't do)"
+
+
+def test_a_forecast_says_how_many_seeds_take_the_doubt_away():
+    arms = {"base": [1.0, 2.0, 3.0], "arm": [2.0, 3.0, 4.0], "far": [9.0, 9.5, 10.0]}
+    doubtful, decided = compare(arms, "base")
+    assert forecast(decided, arms, "base") == "better"
+    said = forecast(doubtful, arms, "base")
+    assert said == f"inconclusive ({seeds_to_decide(doubtful, arms, 'base')} seeds would settle it)"
 
 
 def test_over_images_one_pair_is_students_paired_interval():

@@ -219,6 +219,22 @@ def seeds_to_decide(
     return seeds
 
 
+def forecast(
+    comparison: Comparison,
+    arms: Mapping[str, Sequence[float]],
+    against: str | Iterable[tuple[str, str]] | None = None,
+) -> str:
+    """Return a verdict; after "inconclusive", how many seeds per arm would
+    settle it, as `seeds_to_decide` finds."""
+    if comparison.verdict != "inconclusive":
+        return comparison.verdict
+    try:
+        seeds = seeds_to_decide(comparison, arms, against)
+    except ValueError:
+        return "inconclusive (1,000 seeds wouldn't do)"
+    return f"inconclusive ({seeds} seeds would settle it)"
+
+
 def pairs_of(
     arms: Mapping, against: str | Iterable[tuple[str, str]] | None
 ) -> list[tuple[str, str]]:
