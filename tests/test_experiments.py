@@ -84,6 +84,8 @@ CHANGES = {  # arm: what of the baseline it changes, and to what
     "no-smoothing": {"label_smoothing": 0.0},
     "no-decay": {"weight_decay": 0.0},
     "no-clipping": {"clip": None},
+    "flips": {},
+    "no-flips": {"flip": False},
     "figure-cls": {},
     "figure-mean": {"model.pool": "mean"},
     "figure-none": {"model.position": "none"},

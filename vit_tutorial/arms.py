@@ -192,6 +192,10 @@ EXPERIMENTS = {
         "baseline": BASELINE,
         **other_positions(BASELINE),
     },
+    "flips": {  # what they leave in the positions
+        "flips": BASELINE,
+        "no-flips": changed(BASELINE, flip=False),
+    },
     "recipe": {
         "baseline": BASELINE,
         "adamw": changed(BASELINE, matrix_lr=None),
@@ -227,4 +231,4 @@ MEASURED = {"robustness": 4, "tiny_data": 6, "tiny_motion": 6, "motion": 6}
 # How similar their positions are after every epoch is kept.
 PROGRESS = ("figure-cls", "book", "book-taught")
 # Their positions at the end are kept.
-TABLES = ("tiny-learned", "tiny-no-flip")
+TABLES = ("tiny-learned", "tiny-no-flip", "flips", "no-flips")
